@@ -1,0 +1,220 @@
+#!/usr/bin/env python
+"""Pretrain the embedded backbone from scratch on Tiny-ImageNet-200, labels only, no teacher.
+
+    python scripts/pretrain_embedded.py --data PATH/tiny-imagenet-200 --out runs/embedded --preset cpu
+
+`PATH` is either the published folder (`train/<wnid>/images`, `val/val_annotations.txt`) or a folder with
+`train60k.npz` and `val4k.npz` (arrays `jpeg`, `offsets`, `labels`). The run resumes from `--out` by itself.
+At the end `--out` holds `embedded_vit.safetensors` and `metrics.json`; the former belongs in `vpt/backbones/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
+from timm.data.mixup import Mixup
+from timm.optim import create_optimizer_v2
+from timm.scheduler import CosineLRScheduler
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from vpt.backbones.embedded import MEAN, STD, build
+
+CLASSES, SIZE = 200, 64
+
+
+@dataclass
+class Recipe:
+    """What a preset fixes; every field can be given on the command line as `--field value`."""
+
+    epochs: int
+    batch: int = 128
+    lr: float = 1.5e-3
+    weight_decay: float = 0.05
+    warmup: int = 2
+    smoothing: float = 0.1
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    crop: float = 0.4  # smallest area of a random crop
+    colour: float = 0.2  # largest change of brightness and contrast
+    drop_path: float = 0.0
+    patch_drop: float = 0.5  # share of patches left out of a training step: a regulariser and a speed-up
+    full_epochs: int = 3  # last epochs, with all patches
+    ema: float = 0.999
+    bf16: bool = False
+
+
+PRESETS = {
+    "cpu": Recipe(epochs=30),
+    "gpu": Recipe(
+        epochs=300, batch=512, lr=2e-3, warmup=10, mixup=0.4, cutmix=1.0, crop=0.2, colour=0.4,
+        drop_path=0.05, patch_drop=0.0, full_epochs=0, ema=0.9995, bf16=True,
+    ),
+}  # fmt: skip
+
+
+# --- data -----------------------------------------------------------------------------------------
+
+
+def from_npz(path: Path) -> tuple[list[bytes], np.ndarray]:
+    """JPEG bytes and labels of one packed file."""
+    with np.load(path) as packed:
+        jpeg, offsets, labels = packed["jpeg"], packed["offsets"], packed["labels"]
+    return [jpeg[a:b].tobytes() for a, b in zip(offsets, offsets[1:], strict=False)], labels.astype(np.int64)
+
+
+def from_folder(root: Path, split: str) -> tuple[list[bytes], np.ndarray]:
+    """JPEG bytes and labels of the published folder; classes in the sorted order of their WordNet ids."""
+    index = {d.name: i for i, d in enumerate(sorted((root / "train").iterdir()))}
+    if split == "train":
+        pairs = [(f, index[d]) for d in index for f in sorted((root / "train" / d / "images").glob("*.JPEG"))]
+    else:
+        rows = (line.split("\t")[:2] for line in (root / "val" / "val_annotations.txt").read_text().splitlines())
+        pairs = [(root / "val" / "images" / name, index[wnid]) for name, wnid in rows]
+    return [f.read_bytes() for f, _ in pairs], np.array([label for _, label in pairs])
+
+
+def decoded(root: Path, split: str, cache: Path) -> tuple[Tensor, Tensor]:
+    """Images uint8 [n, 3, 64, 64] (decoded once into `cache`) and labels int64 [n]."""
+    packed = root / {"train": "train60k.npz", "val": "val4k.npz"}[split]
+    files, labels = from_npz(packed) if packed.exists() else from_folder(root, split)
+    store = cache / f"{split}-{len(files)}.npy"
+    if not store.exists():
+        pixels = np.stack([np.asarray(Image.open(io.BytesIO(f)).convert("RGB")) for f in files])
+        np.save(store, pixels.transpose(0, 3, 1, 2))
+    return torch.from_numpy(np.load(store)), torch.from_numpy(labels)
+
+
+def normalised(images: Tensor) -> Tensor:
+    """uint8 [B, 3, H, W] to the float range the backbone is fed with."""
+    shape = (1, 3, 1, 1)
+    return (images.float() / 255 - torch.tensor(MEAN, device=images.device).view(shape)) / torch.tensor(
+        STD, device=images.device
+    ).view(shape)
+
+
+def augmented(images: Tensor, recipe: Recipe, g: torch.Generator) -> Tensor:
+    """One random resized crop, flip and change of brightness and contrast per image; uint8 in, normalised out."""
+    b, device = len(images), images.device
+    uniform = lambda low, high: torch.empty(b, device=device).uniform_(low, high, generator=g)  # noqa: E731
+    area, ratio = uniform(recipe.crop, 1).sqrt(), uniform(np.log(3 / 4), np.log(4 / 3)).exp().sqrt()
+    w, h = (area * ratio).clamp(max=1), (area / ratio).clamp(max=1)
+    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    zero = torch.zeros_like(w)
+    rows = [torch.stack([w * flip, zero, uniform(-1, 1) * (1 - w)], 1), torch.stack([zero, h, uniform(-1, 1) * (1 - h)], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), [b, 3, SIZE, SIZE], align_corners=False)
+    x = F.grid_sample(normalised(images), grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    contrast, brightness = (uniform(-recipe.colour, recipe.colour).view(b, 1, 1, 1) for _ in range(2))
+    return x * (1 + contrast) + brightness
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Top-1 accuracy, in [0, 1]."""
+    model.eval()
+    right = [(model(normalised(x)).argmax(1) == y).sum() for x, y in zip(images.split(500), labels.split(500), strict=True)]
+    return float(sum(right) / len(labels))
+
+
+def write_atomically(path: Path, state: object) -> None:
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+class Pretraining:
+    """Model, its moving average, optimiser and schedule, with one checkpoint per epoch."""
+
+    def __init__(self, recipe: Recipe, out: Path, device: str, seed: int = 0) -> None:
+        torch.manual_seed(seed)
+        self.recipe, self.out, self.device, self.seed = recipe, out, device, seed
+        self.model = build(CLASSES, drop_path_rate=recipe.drop_path, patch_drop_rate=recipe.patch_drop).to(device)
+        self.ema = ModelEmaV3(self.model, decay=recipe.ema, use_warmup=True)
+        self.optimizer = create_optimizer_v2(self.model, opt="adamw", lr=recipe.lr, weight_decay=recipe.weight_decay)
+        self.epoch, self.history = 0, []
+        mixes = recipe.mixup > 0 or recipe.cutmix > 0
+        self.mixup = Mixup(recipe.mixup, recipe.cutmix, label_smoothing=recipe.smoothing, num_classes=CLASSES) if mixes else None
+        if (out / "checkpoint.pt").exists():
+            self.resume(torch.load(out / "checkpoint.pt", map_location=device, weights_only=True))
+
+    def resume(self, state: dict) -> None:
+        self.model.load_state_dict(state["model"])
+        self.ema.module.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.history = state["epoch"], state["history"]
+
+    def checkpoint(self) -> None:
+        state = dict(model=self.model.state_dict(), ema=self.ema.module.state_dict(), optimizer=self.optimizer.state_dict())
+        write_atomically(self.out / "checkpoint.pt", {**state, "epoch": self.epoch, "history": self.history})
+
+    def run_epoch(self, images: Tensor, labels: Tensor) -> float:
+        """One pass over the images; its order and augmentation depend on (seed, epoch) alone. Answers the mean loss."""
+        torch.manual_seed(self.seed * 100_003 + self.epoch)
+        g = torch.Generator(self.device).manual_seed(self.seed * 100_003 + self.epoch)
+        recipe, steps = self.recipe, len(images) // self.recipe.batch
+        self.model.patch_drop.prob = recipe.patch_drop if self.epoch < recipe.epochs - recipe.full_epochs else 0.0
+        schedule = CosineLRScheduler(
+            self.optimizer, t_initial=recipe.epochs * steps, lr_min=1e-6, warmup_t=recipe.warmup * steps,
+            t_in_epochs=False,
+        )  # fmt: skip
+        total, device = 0.0, self.device
+        self.model.train()
+        for step, rows in enumerate(torch.randperm(len(images))[: steps * recipe.batch].view(steps, -1)):
+            schedule.step_update(self.epoch * steps + step)
+            x, y = augmented(images[rows].to(device), recipe, g), labels[rows].to(device)
+            x, y = self.mixup(x, y) if self.mixup else (x, y)
+            with torch.autocast(device, torch.bfloat16, enabled=recipe.bf16):
+                loss = F.cross_entropy(self.model(x), y, label_smoothing=0.0 if self.mixup else recipe.smoothing)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self.ema.update(self.model, step=self.epoch * steps + step)
+            total += loss.item()
+        self.epoch += 1
+        return total / steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
+    parser.add_argument("--preset", choices=PRESETS, default="cpu")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    for name, value in asdict(PRESETS["cpu"]).items():
+        parser.add_argument(f"--{name}", type=type(value) if not isinstance(value, bool) else lambda s: s == "true")
+    args = vars(parser.parse_args())
+    recipe = Recipe(**{k: v if args[k] is None else args[k] for k, v in asdict(PRESETS[args["preset"]]).items()})
+    out, started = args["out"], time.time()
+    out.mkdir(parents=True, exist_ok=True)
+    train, val = (decoded(args["data"], split, out) for split in ("train", "val"))
+    run = Pretraining(recipe, out, args["device"])
+    if args["device"] != "cpu":
+        train, val = tuple(t.to(args["device"]) for t in train), tuple(t.to(args["device"]) for t in val)
+    while run.epoch < recipe.epochs:
+        loss = run.run_epoch(*train)
+        row = dict(epoch=run.epoch, loss=round(loss, 4), val_top1=round(accuracy(run.ema.module, *val), 4))
+        run.history.append({**row, "seconds": round(time.time() - started, 1)})
+        print(json.dumps(run.history[-1]), flush=True)
+        run.checkpoint()
+    save_file({k: v.cpu().contiguous() for k, v in run.ema.module.state_dict().items()}, out / "embedded_vit.safetensors")
+    record = dict(recipe=asdict(recipe), preset=args["preset"], images=len(train[0]), history=run.history)
+    (out / "metrics.json").write_text(json.dumps({**record, "torch": torch.__version__}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""vpt: visual prompt tuning for frozen timm models. A task is a file of kilobytes."""
+
+from vpt.methods import Tuned, tune
+
+__all__ = ["Tuned", "tune"]

@@ -1,0 +1,113 @@
+"""The registry: a method is a named function from a site and options to what is learned."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+import vpt.methods
+from vpt.attach.hooks import Pool
+from vpt.errors import OptionError, nearest, unknown
+from vpt.sites.site import Site
+
+
+def linear_head(features: int, classes: int) -> nn.Module:
+    """The head of most methods: one linear map `[B, features]` to `[B, C]`."""
+    return nn.Linear(features, classes)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What one method learns on one site. The head is learned by every method.
+
+    prompts: the module of prompts, if any.
+    pool: what is read at the end, see `vpt.attach.hooks.POOLS`.
+    parameters: names of the backbone's own parameters that are trained in place.
+    modules: names of the backbone's modules that follow `train()`; all others stay in eval.
+    head: makes a fresh head from (features, classes).
+    """
+
+    prompts: nn.Module | None = None
+    pool: Pool = "backbone"
+    parameters: frozenset[str] = frozenset()
+    modules: tuple[str, ...] = ()
+    head: Callable[[int, int], nn.Module] = linear_head
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered method: its name, a line about it, its options with their defaults, and what builds it."""
+
+    name: str
+    summary: str
+    build: Callable[..., Learned]
+    options: dict[str, inspect.Parameter] = field(default_factory=dict)
+
+    def bind(self, options: dict[str, Any]) -> dict[str, Any]:
+        """All options with their defaults filled in.
+
+        Raises `OptionError` that lists every option this method does not have.
+        """
+        wrong = [f"{name!r}{nearest(name, self.options)}" for name in options if name not in self.options]
+        if wrong:
+            accepted = ", ".join(self.options) or "none"
+            raise OptionError(f"method {self.name!r} has no option {', '.join(wrong)}; accepted: {accepted}")
+        return {name: options.get(name, parameter.default) for name, parameter in self.options.items()}
+
+
+_METHODS: dict[str, Method] = {}
+Build = TypeVar("Build", bound=Callable[..., Learned])
+
+
+def method(name: str) -> Callable[[Build], Build]:
+    """Register `build(site, generator, **options) -> Learned` as the method `name`; its docstring describes it."""
+
+    def register(build: Build) -> Build:
+        if name in _METHODS and _METHODS[name].build.__module__ != build.__module__:
+            raise OptionError(f"method {name!r} is already registered by {_METHODS[name].build.__module__}")
+        options = dict(list(inspect.signature(build).parameters.items())[2:])
+        summary = (inspect.getdoc(build) or "").split("\n")[0]
+        _METHODS[name] = Method(name, summary, build, options)
+        return build
+
+    return register
+
+
+@cache
+def _import_all() -> None:
+    for module in pkgutil.iter_modules(vpt.methods.__path__):
+        importlib.import_module(f"vpt.methods.{module.name}")
+
+
+def names() -> list[str]:
+    """Every registered method, sorted."""
+    _import_all()
+    return sorted(_METHODS)
+
+
+def describe(name: str) -> Method:
+    """The method of that name. Raises `OptionError` with the nearest name for an unknown one."""
+    if name not in names():
+        raise unknown("method", name, names())
+    return _METHODS[name]
+
+
+def build(name: str, site: Site, seed: int, options: dict[str, Any]) -> tuple[Learned, dict[str, Any]]:
+    """What method `name` learns on `site`, and its full options."""
+    chosen = describe(name)
+    full = chosen.bind(options)
+    return chosen.build(site, torch.Generator().manual_seed(seed), **full), full
+
+
+def parameters_under(site: Site, modules: Iterable[str]) -> frozenset[str]:
+    """Names of all backbone parameters inside the named modules."""
+    prefixes = tuple(f"{name}." for name in modules)
+    return frozenset(name for name, _ in site.backbone.named_parameters() if name.startswith(prefixes))

@@ -1,0 +1,37 @@
+"""The paper's other placements: prompts added to the patches, prompts as pixels, a frame around the image."""
+
+from __future__ import annotations
+
+import torch
+
+from vpt.errors import OptionError
+from vpt.methods.layers import Layers, resolve
+from vpt.methods.method import Learned, method
+from vpt.methods.visual import Init, initializer
+from vpt.prompts import AddedPrompts, FramePrompts, PixelPrompts
+from vpt.sites.site import Site
+
+
+@method("added")
+def added(
+    site: Site, generator: torch.Generator, layers: Layers = "first", shared: bool = False, init: Init = "uniform"
+) -> Learned:
+    """Prompts added to the patch tokens: one per position, or one shared by all positions."""
+    blocks = resolve(layers, site.depth)
+    patches = 1 if shared else site.patches
+    return Learned(AddedPrompts(site.width, patches, blocks, initializer(init, site, blocks, None), generator))
+
+
+@method("pixels")
+def pixels(site: Site, generator: torch.Generator, length: int = 10, init: Init = "uniform") -> Learned:
+    """Prompts as patches of pixels, prepended before the frozen patch embedding."""
+    if site.family == "vision_transformer_hybrid":
+        raise OptionError("method 'pixels' needs a plain patch embedding; this model embeds patches with a network")
+    start = initializer(init, site, (0,), None)
+    return Learned(PixelPrompts(length, site.patch_size, site.patch_embed, start, generator))
+
+
+@method("frame")
+def frame(site: Site, generator: torch.Generator, border: int = 4, init: Init = "zeros") -> Learned:
+    """A learned frame of pixels around the image (Bahng et al., arXiv:2203.17274)."""
+    return Learned(FramePrompts(border, site.image_size, initializer(init, site, (), None), generator))

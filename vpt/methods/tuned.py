@@ -1,0 +1,154 @@
+"""A backbone with one method attached: an `nn.Module` that knows what it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vpt.attach import Attachment, attach
+from vpt.errors import ArtifactError, OptionError
+from vpt.methods.method import Learned
+from vpt.sites.site import Site
+
+
+class Tuned(nn.Module):
+    """What `vpt.tune` answers: images `[B, 3, H, W]` in, logits `[B, C]` out (features without a head).
+
+    `backbone` is the stock model with hooks on it, `prompts` the learned module or None. Gradients exist on exactly
+    `trainable()`. `train()` leaves frozen modules in eval, so that their dropout and statistics stay out of it.
+    """
+
+    def __init__(
+        self, site: Site, learned: Learned, heads: Mapping[str, nn.Module], *, method: str, options: dict[str, Any],
+        path: str, reason: str,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.site, self.learned, self.method, self.options = site, learned, method, options
+        self.path, self.reason, self.head_names = path, reason, tuple(heads)
+        self._attachment = Attachment(site.backbone)
+        self._before = _Before(site.backbone, learned)
+        self.backbone, self.prompts = site.backbone, learned.prompts
+        try:
+            self._join(heads)
+        except BaseException:
+            self.detach()
+            raise
+        self.train(self.training)
+
+    def _join(self, heads: Mapping[str, nn.Module]) -> None:
+        reference = next(self.backbone.parameters())
+        self.backbone.requires_grad_(False)
+        for name, parameter in self.backbone.named_parameters():
+            parameter.requires_grad_(name in self.learned.parameters)
+        for name, head in heads.items():
+            self._attachment.swap(self.backbone, name, head.requires_grad_(True))
+            classes = [m.out_features for m in head.modules() if isinstance(m, nn.Linear)][-1]
+            self._attachment.set(self.backbone, "num_classes", classes)
+        if self.prompts is not None:
+            self.prompts.to(reference.device)
+            if reference.dtype == torch.float64:
+                self.prompts.double()
+            attach(self.prompts, self.site, self._attachment, self.learned.pool)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `[B, C]` of images `[B, 3, H, W]`."""
+        if self._before.undone:
+            raise OptionError("this model was detached; call vpt.tune again")
+        out: Tensor = self.backbone(images)
+        return out
+
+    def train(self, mode: bool = True) -> Tuned:
+        """As `nn.Module.train`, but frozen modules of the backbone stay in eval."""
+        super().train(mode)
+        if not self._before.undone:
+            self.backbone.eval()
+            for name in (*self.learned.modules, *self.head_names):
+                self.backbone.get_submodule(name).train(mode)
+        return self
+
+    @property
+    def num_classes(self) -> int:
+        """Classes C of the logits; 0 where the model answers with features."""
+        return int(self.site.num_classes)
+
+    # --- what is trained, what is frozen ------------------------------------------------------------
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The trained parameters by their names in `named_parameters()`."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """All that training changes: the trained parameters, and buffers of modules that follow `train()`."""
+        active = tuple(f"backbone.{name}." if name else "backbone." for name in self.learned.modules)
+        own = {name for name, _ in self.named_buffers() if active and name.startswith(active)} | set(self.trainable())
+        return {name: tensor for name, tensor in self.state_dict().items() if name in own}
+
+    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over a `trained_state()`. Raises `ArtifactError` naming missing, unknown and misshapen tensors."""
+        own = self.trained_state()
+        faults = [f"missing {name}" for name in own.keys() - state.keys()]
+        faults += [f"unknown {name}" for name in state.keys() - own.keys()]
+        faults += [
+            f"{name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
+            for name in own.keys() & state.keys()
+            if state[name].shape != own[name].shape
+        ]
+        if faults:
+            raise ArtifactError(f"these tensors do not fit method {self.method!r}: " + "; ".join(sorted(faults)))
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(state[name])
+
+    def frozen_state(self) -> dict[str, Tensor]:
+        """The backbone's tensors that training leaves alone, by their names in its `state_dict()`; no head."""
+        trained = set(self.trained_state())
+        heads = tuple(f"{name}." for name in self.site.heads)
+        state = self.backbone.state_dict()
+        return {n: t for n, t in state.items() if f"backbone.{n}" not in trained and not n.startswith(heads)}
+
+    def summary(self) -> str:
+        """Method, backbone and path, then the counts of trained and of all parameters."""
+        trained = sum(p.numel() for p in self.trainable().values())
+        total = sum(p.numel() for p in self.parameters())
+        model = f"{type(self.backbone).__name__}, {self.site.depth} blocks of width {self.site.width}"
+        return (
+            f"{self.method} on {model} | path: {self.path} ({self.reason})\n"
+            f"trainable params: {trained:,} || all params: {total:,} || trainable%: {100 * trained / total:.4f}"
+        )
+
+    def detach(self) -> nn.Module:
+        """Take everything off and answer with the backbone, bit for bit as it was given to `vpt.tune`."""
+        self._attachment.undo()
+        self._before.restore()
+        return self.backbone
+
+
+class _Before:
+    """How a backbone was: gradient flags, modes, and the values of tensors that the method trains in place."""
+
+    def __init__(self, backbone: nn.Module, learned: Learned) -> None:
+        self.undone = False
+        self._backbone = (backbone,)
+        self._modes = [(module, module.training) for module in backbone.modules()]
+        self._flags = [(parameter, parameter.requires_grad) for parameter in backbone.parameters()]
+        active = tuple(f"{name}." if name else "" for name in learned.modules)
+        buffers = {n: b for n, b in backbone.named_buffers() if active and n.startswith(active)}
+        trained = {n: p for n, p in backbone.named_parameters() if n in learned.parameters}
+        self._values = [(tensor, tensor.detach().clone()) for tensor in {**trained, **buffers}.values()]
+
+    def restore(self) -> None:
+        if self.undone:
+            return
+        self.undone = True
+        with torch.no_grad():
+            for tensor, value in self._values:
+                tensor.copy_(value)
+        for parameter, flag in self._flags:
+            parameter.requires_grad_(flag)
+            parameter.grad = None
+        for module, mode in self._modes:
+            module.training = mode
+        self._values.clear()

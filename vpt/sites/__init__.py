@@ -1,0 +1,7 @@
+"""Where: what a backbone must tell before prompts can enter it; one file per backbone family."""
+
+from vpt.sites.find import find
+from vpt.sites.fingerprint import fingerprint
+from vpt.sites.site import Site
+
+__all__ = ["Site", "find", "fingerprint"]

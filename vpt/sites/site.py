@@ -1,0 +1,95 @@
+"""What a backbone tells: its blocks, its width, where its patches start and what its pooling reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+Positions = Literal["absolute", "rotary", "relative"]
+Reads = Literal["first", "prefix", "patches", "all"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """The place in a frozen backbone where prompts can enter.
+
+    family: the timm module the model's class comes from.
+    prefix: tokens before the patches (class, distillation, registers); prompts stand right after them.
+    pooling: timm's name of the pooling (`token`, `avg`, `map`, ... or an empty string).
+    reads: which of the tokens pooling reads: the first, the whole prefix, the patches, or all.
+    positions: how blocks know positions; `rotary` and `relative` need room made for inserted tokens.
+    heads: names of the classifier modules.
+    """
+
+    backbone: nn.Module
+    family: str
+    prefix: int
+    pooling: str
+    reads: Reads
+    positions: Positions = "absolute"
+    heads: tuple[str, ...] = ("head",)
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The transformer blocks, first to last."""
+        return list(self._backbone.blocks)
+
+    @property
+    def patch_embed(self) -> nn.Module:
+        """What turns images `[B, 3, H, W]` into patch tokens."""
+        return self._backbone.patch_embed  # type: ignore[no-any-return]
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """What stands between the last block and pooling (an identity where the norm comes after pooling)."""
+        return self._backbone.norm  # type: ignore[no-any-return]
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return len(self._backbone.blocks)
+
+    @property
+    def width(self) -> int:
+        """Width D of a token."""
+        return int(self._backbone.embed_dim)
+
+    @property
+    def features(self) -> int:
+        """Width of what the head reads."""
+        return int(self._backbone.num_features)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images the model was built for, in pixels."""
+        height, width = self._backbone.patch_embed.img_size
+        return int(height), int(width)
+
+    @property
+    def patches(self) -> int:
+        """Number of patch tokens at `image_size`."""
+        return int(self._backbone.patch_embed.num_patches)
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of the pixels behind one patch token."""
+        height, width = self._backbone.patch_embed.feat_ratio(as_scalar=False)
+        return int(height), int(width)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the model's own head; 0 where it has none."""
+        return int(self._backbone.num_classes)
+
+    @property
+    def _backbone(self) -> Any:
+        return self.backbone  # timm ships no types
+
+
+def keeps(model: nn.Module, base: type[nn.Module], *names: str) -> bool:
+    """Whether `model` runs the stock methods `names` of `base`: a subclass may, as long as it leaves these alone."""
+    unchanged: Callable[[str], bool] = lambda name: getattr(type(model), name) is getattr(base, name)  # noqa: E731
+    return isinstance(model, base) and all(unchanged(name) for name in names)

@@ -1,0 +1,32 @@
+"""Training and evaluation mode, with frozen modules in evaluation mode throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+def set_training(model: nn.Module) -> None:
+    """`model.train()`, except for modules whose parameters are all frozen: those stay in evaluation mode.
+
+    Otherwise a frozen module's dropout would be active and its running statistics would move.
+    """
+    model.train()
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            module.eval()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, and every module's own mode again afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -63,9 +63,8 @@ def _tokens(
     if pool not in POOLS:
         raise unknown("pool", pool, POOLS)
     if pool != "backbone" and (site.pooling in ("map", "prr", "") or not blocks):
-        raise OptionError(
-            f"pool={pool!r} needs prompts and a pooling of one token or a mean; this model has {site.pooling!r}"
-        )
+        fault = f"this model pools by {site.pooling!r}" if blocks else "no block is prompted"
+        raise OptionError(f"pool={pool!r} needs prompts, and a model that pools one token or a mean; {fault}")
     prompts = TokenPrompts(
         site.width, length, blocks, initializer(init, site, blocks, init_images), shared=shared, project=project,
         dropout=dropout, dropout_mode=dropout_mode, generator=generator,

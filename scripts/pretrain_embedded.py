@@ -5,31 +5,35 @@
 
 `PATH` is either the published folder (`train/<wnid>/images`, `val/val_annotations.txt`) or a folder with
 `train60k.npz` and `val4k.npz` (arrays `jpeg`, `offsets`, `labels`). The run resumes from `--out` by itself.
-At the end `--out` holds `embedded_vit.safetensors` and `metrics.json`; the former belongs in `vpt/backbones/`.
+At the end `--out` holds `embedded_vit.safetensors` and `embedded_vit.json` (SHA-256, recipe, history), which belong in
+`vpt/backbones/`. The model card there says which command made the weights that are shipped, and what they reach.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import os
 import time
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import timm
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save
 from timm.data.mixup import Mixup
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from vpt.backbones.embedded import MEAN, STD, build
+from vpt.backbones.embedded import ARCHITECTURE, MEAN, STD, build
 
 CLASSES, SIZE = 200, 64
 
@@ -71,7 +75,7 @@ def from_npz(path: Path) -> tuple[list[bytes], np.ndarray]:
     """JPEG bytes and labels of one packed file."""
     with np.load(path) as packed:
         jpeg, offsets, labels = packed["jpeg"], packed["offsets"], packed["labels"]
-    return [jpeg[a:b].tobytes() for a, b in zip(offsets, offsets[1:], strict=False)], labels.astype(np.int64)
+    return [jpeg[a:b].tobytes() for a, b in pairwise(offsets)], labels.astype(np.int64)
 
 
 def from_folder(root: Path, split: str) -> tuple[list[bytes], np.ndarray]:
@@ -112,7 +116,10 @@ def augmented(images: Tensor, recipe: Recipe, g: torch.Generator) -> Tensor:
     w, h = (area * ratio).clamp(max=1), (area / ratio).clamp(max=1)
     flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
     zero = torch.zeros_like(w)
-    rows = [torch.stack([w * flip, zero, uniform(-1, 1) * (1 - w)], 1), torch.stack([zero, h, uniform(-1, 1) * (1 - h)], 1)]
+    rows = [
+        torch.stack([w * flip, zero, uniform(-1, 1) * (1 - w)], 1),
+        torch.stack([zero, h, uniform(-1, 1) * (1 - h)], 1),
+    ]
     grid = F.affine_grid(torch.stack(rows, 1), [b, 3, SIZE, SIZE], align_corners=False)
     x = F.grid_sample(normalised(images), grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     contrast, brightness = (uniform(-recipe.colour, recipe.colour).view(b, 1, 1, 1) for _ in range(2))
@@ -126,7 +133,9 @@ def augmented(images: Tensor, recipe: Recipe, g: torch.Generator) -> Tensor:
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Top-1 accuracy, in [0, 1]."""
     model.eval()
-    right = [(model(normalised(x)).argmax(1) == y).sum() for x, y in zip(images.split(500), labels.split(500), strict=True)]
+    right = [
+        (model(normalised(x)).argmax(1) == y).sum() for x, y in zip(images.split(500), labels.split(500), strict=True)
+    ]
     return float(sum(right) / len(labels))
 
 
@@ -147,7 +156,9 @@ class Pretraining:
         self.optimizer = create_optimizer_v2(self.model, opt="adamw", lr=recipe.lr, weight_decay=recipe.weight_decay)
         self.epoch, self.history = 0, []
         mixes = recipe.mixup > 0 or recipe.cutmix > 0
-        self.mixup = Mixup(recipe.mixup, recipe.cutmix, label_smoothing=recipe.smoothing, num_classes=CLASSES) if mixes else None
+        self.mixup = (
+            Mixup(recipe.mixup, recipe.cutmix, label_smoothing=recipe.smoothing, num_classes=CLASSES) if mixes else None
+        )
         if (out / "checkpoint.pt").exists():
             self.resume(torch.load(out / "checkpoint.pt", map_location=device, weights_only=True))
 
@@ -158,7 +169,9 @@ class Pretraining:
         self.epoch, self.history = state["epoch"], state["history"]
 
     def checkpoint(self) -> None:
-        state = dict(model=self.model.state_dict(), ema=self.ema.module.state_dict(), optimizer=self.optimizer.state_dict())
+        state = dict(
+            model=self.model.state_dict(), ema=self.ema.module.state_dict(), optimizer=self.optimizer.state_dict()
+        )
         write_atomically(self.out / "checkpoint.pt", {**state, "epoch": self.epoch, "history": self.history})
 
     def run_epoch(self, images: Tensor, labels: Tensor) -> float:
@@ -189,6 +202,23 @@ class Pretraining:
         return total / steps
 
 
+def export(run: Pretraining, images: int) -> None:
+    """Write the averaged weights, without the head, and the record that names their SHA-256."""
+    tensors = {name: t.cpu().contiguous() for name, t in run.ema.module.state_dict().items() if name[:5] != "head."}
+    content = save(tensors)
+    (run.out / "embedded_vit.safetensors").write_bytes(content)
+    record = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "architecture": ARCHITECTURE,
+        "recipe": asdict(run.recipe),
+        "images": images,
+        "val_top1": run.history[-1]["val_top1"],
+        "history": run.history,
+        "versions": {"torch": torch.__version__, "timm": timm.__version__},
+    }
+    (run.out / "embedded_vit.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -211,9 +241,7 @@ def main() -> None:
         run.history.append({**row, "seconds": round(time.time() - started, 1)})
         print(json.dumps(run.history[-1]), flush=True)
         run.checkpoint()
-    save_file({k: v.cpu().contiguous() for k, v in run.ema.module.state_dict().items()}, out / "embedded_vit.safetensors")
-    record = dict(recipe=asdict(recipe), preset=args["preset"], images=len(train[0]), history=run.history)
-    (out / "metrics.json").write_text(json.dumps({**record, "torch": torch.__version__}, indent=1))
+    export(run, len(train[0]))
 
 
 if __name__ == "__main__":

@@ -134,7 +134,8 @@ def test_partial_and_bias_name_what_they_train() -> None:
     ("method_name", "options", "message"),
     [
         ("depe", {}, "unknown method 'depe' (did you mean 'deep'?)"),
-        ("deep", {"lenght": 3, "layer": 1}, "no option 'lenght' (did you mean 'length'?), 'layer' (did you mean 'layers'?)"),
+        ("deep", {"lenght": 3}, "no option 'lenght' (did you mean 'length'?); accepted: length, layers"),
+        ("deep", {"lenght": 3, "layer": 1}, "'layer' (did you mean 'layers'?)"),
         ("deep", {"length": 0}, "length is 0; accepted: a whole number, 1 or more"),
         ("deep", {"dropout": 1.5}, "dropout is 1.5"),
         ("deep", {"layers": [0, 7]}, "names [7]; this backbone has blocks 0 to 2"),

@@ -51,15 +51,21 @@ EXTRAS: dict[str, tuple[str, dict[str, Any]]] = {
     "dynamic image size": ("vit_base_patch16_224", {"dynamic_img_size": True}),
     "rotary, dynamic image size": ("vit_base_patch16_rope_224", {"dynamic_img_size": True}),
     "hybrid": ("vit_tiny_r_s16_p8_384", {"img_size": 64, "depth": 2}),
-    "beit, one bias for all blocks": ("beit_base_patch16_224", {"use_rel_pos_bias": False, "use_shared_rel_pos_bias": True}),
+    "beit, one bias for all blocks": (
+        "beit_base_patch16_224",
+        {"use_rel_pos_bias": False, "use_shared_rel_pos_bias": True},
+    ),
     "beit, both biases": ("beit_base_patch16_224", {"use_shared_rel_pos_bias": True}),
     "attention pooling with prefix": ("vit_base_patch16_224", {"global_pool": "prr"}),
     "max pooling": ("vit_base_patch16_224", {"global_pool": "max"}),
     "no head": ("vit_base_patch16_224", {"num_classes": 0}),
     "depth 1": ("vit_base_patch16_224", {"depth": 1}),
     "oblong": ("vit_base_patch16_224", {"img_size": (32, 64)}),
-    "drop rates": ("vit_base_patch16_224", {"drop_rate": 0.1, "drop_path_rate": 0.2, "proj_drop_rate": 0.1, "attn_drop_rate": 0.1}),
-}  # fmt: skip
+    "drop rates": (
+        "vit_base_patch16_224",
+        {"drop_rate": 0.1, "drop_path_rate": 0.2, "proj_drop_rate": 0.1, "attn_drop_rate": 0.1},
+    ),
+}
 """Further settings that change where the prefix ends, what positions are or what pooling reads."""
 
 VARIANTS = (*KINDS, *EXTRAS)

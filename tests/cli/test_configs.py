@@ -1,0 +1,61 @@
+"""Every shipped configuration runs, and opens with its own command and its result."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vpt.cli.config import load_config
+from vpt.cli.run import run
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+ONE_STEP = [
+    "train.epochs=1", "train.batch_size=8", "train.tensorboard=false", "search.lr=[1e-3]", "seeds=[0]",
+    "backbone.pretrained=false", "backbone.image_size=32",
+]  # fmt: skip
+
+
+def vtab_folder(root: Path, classes: int = 3) -> Path:
+    """A tiny task in VTAB's layout."""
+    (root / "images").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, count in (("train800", 8), ("val200", 4), ("test", 4)):
+        lines = []
+        for i in range(count):
+            name = f"images/{part}-{i}.png"
+            Image.fromarray(rng.integers(0, 255, (20, 24, 3), np.uint8)).save(root / name)
+            lines.append(f"{name} {i % classes}")
+        (root / f"{part}.txt").write_text("\n".join(lines) + "\n")
+    (root / "classnames.json").write_text('["a", "b", "c"]')
+    return root.parent
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda p: p.stem)
+def test_it_runs_for_a_step(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = re.search(r"source: (\w+)", file.read_text())
+    assert source is not None
+    if source[1] == "embedded":
+        data = ["data.options={train: 8, val: 4, test: 4}"]
+    else:
+        data = [f"data.root={vtab_folder(tmp_path / 'data' / file.stem)}"]
+    result = run(load_config(file, [*ONE_STEP, *data, f"out={tmp_path / 'run'}"]), quiet=True)
+    assert result["history"][0]["epoch"] == 1
+    assert (tmp_path / "run" / "result.json").exists()
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda p: p.stem)
+def test_it_opens_with_its_command_and_its_result(file: Path) -> None:
+    opening = file.read_text().split("\n\n")[0]
+    assert all(line.startswith("#") for line in opening.splitlines())
+    assert f"vpt train configs/{file.name}" in opening
+    assert "# Result: " in opening
+
+
+def test_there_are_some() -> None:
+    assert len(CONFIGS) >= 6

@@ -1,0 +1,28 @@
+"""Pictures and folders of pictures, written by the tests themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "vtab-1k"
+needs_real = pytest.mark.skipif(not REAL.exists(), reason=f"{REAL} is not on this machine")
+
+
+def picture(seed: int, height: int = 20, width: int = 30) -> np.ndarray:
+    """A smooth random image `uint8 [H, W, 3]`, so that lossy formats stay close to it."""
+    small = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def write_folders(root: Path, counts: dict[str, int], suffix: str = "png") -> Path:
+    """`root/<class>/<n>.png` for each class; all pictures differ."""
+    seed = len(list(root.rglob(f"*.{suffix}"))) if root.exists() else 0
+    for c, n in counts.items():
+        (root / c).mkdir(parents=True, exist_ok=True)
+        for i in range(n):
+            Image.fromarray(picture(seed := seed + 1)).save(root / c / f"{i:03d}.{suffix}")
+    return root

@@ -1,0 +1,125 @@
+"""Decoded and resized images in one memory-mapped file, named by everything that its content depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import PIL
+import torch
+from numpy.typing import NDArray
+
+from vpt.data.decode import RULES, Pixels
+from vpt.data.imageset import DECODING_THREADS, ImageSet, Progress, refuse
+from vpt.data.pixels import Preprocessing
+from vpt.errors import DataError
+
+FORMAT = 1  # of the cache files; part of their name
+_CHUNK = 256  # images decoded ahead of the writer: bounds memory
+
+
+@dataclass
+class Cache:
+    """An existing cache file: `cache[i]` is `uint8 [H, W, 3]`. Workers map the file, they do not copy it."""
+
+    path: Path
+    _mapped: NDArray[np.uint8] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(
+        cls, images: ImageSet, preprocessing: Preprocessing, folder: Path, progress: Progress | None = None
+    ) -> Cache:
+        """The cache of these images at this size in `folder`, written first if it is not there or damaged.
+
+        Raises `DataError` listing all images that cannot be decoded; then nothing is written.
+        """
+        path = folder / f"{key(images, preprocessing)}.npy"
+        shape = (len(images), *preprocessing.size, 3)
+        if not _is_whole(path, shape):
+            _write(path, shape, images, preprocessing, progress)
+        return cls(path)
+
+    def __getitem__(self, i: int) -> Pixels:
+        if self._mapped is None:
+            self._mapped = np.load(self.path, mmap_mode="r")
+        return np.array(self._mapped[i])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_mapped": None}  # a memory map would be pickled as the array itself
+
+
+def key(images: ImageSet, preprocessing: Preprocessing) -> str:
+    """SHA-256 over all that decides the content: bytes and labels, decoding rules, resize, and who decodes."""
+    resize = {k: v for k, v in preprocessing.to_dict().items() if k in ("size", "interpolation", "antialias")}
+    makers = {"format": FORMAT, "pillow": PIL.__version__, "torch": torch.__version__}
+    whole = {"images": images.digest(), "rules": RULES, "resize": resize, **makers}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+    try:
+        mapped = np.load(path, mmap_mode="r")
+    except (OSError, EOFError, ValueError):  # not there, or cut short
+        return False
+    return bool(mapped.shape == shape and mapped.dtype == np.uint8)
+
+
+def _write(
+    path: Path, shape: tuple[int, ...], images: ImageSet, preprocessing: Preprocessing, progress: Progress | None
+) -> None:
+    """Written beside its final name, synced, renamed: a reader sees all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=".npy")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            _fill(file, shape, images, preprocessing, progress)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _fill(
+    file: IO[bytes], shape: tuple[int, ...], images: ImageSet, preprocessing: Preprocessing, progress: Progress | None
+) -> None:
+    # Plain writes instead of a writable map: a full disk is then an OSError, not the end of the process.
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    faults: list[str] = []
+    for done, row in enumerate(_rows(images, preprocessing), 1):
+        if isinstance(row, DataError):
+            faults.append(str(row))
+        elif not faults:
+            file.write(row.tobytes())
+        if progress:
+            progress(done, len(images))
+    refuse(faults, len(images), images.name)
+
+
+def _rows(images: ImageSet, preprocessing: Preprocessing) -> Iterator[Pixels | DataError]:
+    def row(i: int) -> Pixels | DataError:
+        try:
+            return preprocessing.resize(images.decode(i))
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(DECODING_THREADS) as pool:
+        for start in range(0, len(images), _CHUNK):
+            yield from pool.map(row, range(start, min(start + _CHUNK, len(images))))
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,94 @@
+"""The VTAB folder layout: `<root>/<task>/{train800,val200,train800val200,test}.txt`, lines `<image path> <label>`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from vpt.data.decode import MAX_PIXELS
+from vpt.data.imageset import ImageSet
+from vpt.data.pictures import Files
+from vpt.data.sources.registry import needs_root, source
+from vpt.data.task import Task
+from vpt.errors import DataError, OptionError, nearest
+
+NUM_CLASSES = dict(
+    caltech101=102, cifar=100, dtd=47, oxford_flowers102=102, oxford_iiit_pet=37, svhn=10, sun397=397,
+    patch_camelyon=2, eurosat=10, resisc45=45, diabetic_retinopathy=5,
+    clevr_count=8, clevr_dist=6, dmlab=6, kitti=4, dsprites_loc=16, dsprites_ori=16, smallnorb_azi=18, smallnorb_ele=9,
+)  # fmt: skip
+"""Classes of the 19 tasks by folder name, for folders without `classnames.json`."""
+
+
+@source("vtab")
+def load(root: Path | None, name: str | None, *, max_pixels: int = MAX_PIXELS) -> Task:
+    """The task in `root/name`, or in `root` itself where no name is given.
+
+    The number of classes comes from `classnames.json` if present, else from VTAB's own table, else from the labels of
+    train and validation; a label outside of it raises `DataError`.
+    """
+    folder = _folder(needs_root("vtab", root), name)
+    lists = {part: _read_list(folder, part) for part in ("train800", "val200", "test")}
+    both = [*lists["train800"], *lists["val200"]]
+    whole = _read_list(folder, "train800val200") if (folder / "train800val200.txt").exists() else both
+    if sorted(label for _, label in whole) != sorted(label for _, label in both):
+        raise DataError(f"{folder}/train800val200.txt does not have the labels of train800.txt and val200.txt together")
+    classes = _classes(folder, [label for _, label in both])
+
+    def images(part: str, lines: list[tuple[str, int]]) -> ImageSet:
+        paths, labels = zip(*lines, strict=True)
+        return ImageSet(f"{folder.name}/{part}", classes, labels, Files(paths, max_pixels), "vtab-folder")
+
+    return Task(
+        folder.name,
+        images("train", lists["train800"]),
+        images("val", lists["val200"]),
+        images("test", lists["test"]),
+        images("trainval", whole),
+        about=f"image files under {folder}",
+        splits={"train": "train800.txt", "val": "val200.txt", "test": "test.txt", "trainval": "train800val200.txt"},
+    )
+
+
+def _folder(root: Path, name: str | None) -> Path:
+    tasks = sorted(path.parent.name for path in root.glob("*/train800.txt"))
+    if name is None:
+        if not (root / "train800.txt").exists():
+            raise OptionError(
+                f"{root} holds no train800.txt; name one of its tasks: {', '.join(tasks) or 'none found'}"
+            )
+        return root.resolve()
+    if name not in tasks:
+        raise DataError(f"{root}: no task {name!r}{nearest(name, tasks)}; found: {', '.join(tasks) or 'none'}")
+    return root / name
+
+
+def _read_list(folder: Path, part: str) -> list[tuple[str, int]]:
+    file = folder / f"{part}.txt"
+    if not file.exists():
+        raise DataError(f"{file}: there is no such file")
+    lines, faults = [], []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        path, _, label = line.strip().rpartition(" ")
+        if not path or not label.isdecimal():
+            faults += [f"line {number}: {line!r} is not '<image path> <label>'"] if line.strip() else []
+        elif not (folder / path).is_file():
+            faults.append(f"line {number}: {path}: there is no such file")
+        else:
+            lines.append((str(folder / path), int(label)))
+    if faults or not lines:
+        raise DataError("\n  ".join([f"{file}: {len(faults)} bad lines, {len(lines)} good ones:", *faults]))
+    return lines
+
+
+def _classes(folder: Path, labels: list[int]) -> list[str]:
+    file = folder / "classnames.json"
+    if not file.exists():
+        return [str(c) for c in range(NUM_CLASSES.get(folder.name, max(labels) + 1))]
+    try:
+        names = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{file}: not readable as JSON: {error}") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{file}: must be a list of class names, one per label")
+    return names

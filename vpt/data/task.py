@@ -1,0 +1,80 @@
+"""`Task`: the train, validation and test images of one classification problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from vpt.data.decode import RULES
+from vpt.data.imageset import ImageSet, Progress, refuse
+from vpt.errors import DataError
+
+
+@dataclass(frozen=True)
+class Task:
+    """Three image sets with the same classes. Choices are made on `val`, never on `test`.
+
+    `splits` says in words where each set came from, `about` what the images are;
+    `whole` is the training and validation images together where the source gives them an order of its own.
+    """
+
+    name: str
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    whole: ImageSet | None = None
+    about: str = ""
+    splits: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for part, images in self.sets().items():
+            if images.classes != self.train.classes:
+                raise DataError(f"{self.name}: {part} has other classes than train")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; a label is an index into them."""
+        return self.train.classes
+
+    @property
+    def route(self) -> str:
+        """How the images came here, e.g. "vtab-folder"; results of different routes are not comparable."""
+        return self.train.route
+
+    @cached_property
+    def trainval(self) -> ImageSet:
+        """Training and validation images together, for the final run after a search."""
+        return self.whole or self.train.join(self.val, f"{self.name}/trainval")
+
+    def sets(self) -> dict[str, ImageSet]:
+        """The three sets by name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    def verify(self, progress: Progress | None = None) -> None:
+        """Decodes every image of the three sets once. Raises `DataError` listing all bad ones."""
+        total = sum(len(images) for images in self.sets().values())
+        faults: list[str] = []
+        before = 0
+        for images in self.sets().values():
+            faults += images.faults(_after(before, total, progress))
+            before += len(images)
+        refuse(faults, total, self.name)
+
+    def record(self) -> dict[str, Any]:
+        """What a run writes down about its data (JSON-able): route, sizes, digests, splits and decoding rules."""
+        return {
+            "name": self.name,
+            "route": self.route,
+            "about": self.about,
+            "classes": list(self.classes),
+            "sizes": {part: len(images) for part, images in self.sets().items()},
+            "digests": {part: images.digest() for part, images in self.sets().items()},
+            "splits": dict(self.splits),
+            "decoding": dict(RULES),
+        }
+
+
+def _after(before: int, total: int, progress: Progress | None) -> Progress | None:
+    """A set's progress as a part of the whole task's."""
+    return progress and (lambda done, _: progress(before + done, total))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vpt.errors import DataError, TrainingError
-from vpt.training import evaluate, predict_logits, write_report
+from vpt.training import evaluate, predict, write_report
 from vpt.training.evaluate import summarise
 
 from .tiny import TinyData, TinyTuned
@@ -22,9 +22,10 @@ def test_rows_follow_the_dataset_and_modes_are_left_alone():
     modes = [module.training for module in model.modules()]
     result = evaluate(model, data, batch_size=5)
     assert [module.training for module in model.modules()] == modes
-    whole = predict_logits(model, data, batch_size=23)
+    whole, labels = predict(model, data, batch_size=23)
     np.testing.assert_allclose(np.log(result.probabilities), torch.from_numpy(whole).log_softmax(1), atol=1e-5)
     assert (result.labels == data.labels.numpy()).all()
+    assert (labels == result.labels).all()
     assert result.classes == ("a", "b", "c")
     assert evaluate(model, data, batch_size=7, workers=2).accuracy == result.accuracy
 

@@ -6,6 +6,8 @@ import time
 import pytest
 import torch
 
+from vpt.training.log import read_rows
+
 from .tiny import killable_run
 
 
@@ -39,7 +41,9 @@ def test_sigkill_at_random_moments(server, tmp_path, raw):
         if (out / "done.pt").exists():
             break
     killed = torch.load(out / "done.pt", weights_only=True)
+    starts = [row["epochs_done"] for row in read_rows(out / "metrics.jsonl") if row["event"] == "start"]
     assert kills > 0
+    assert any(starts)  # the run did go on, and did not only begin anew
     assert killed["history"] == whole["history"]
     assert killed["state"].keys() == whole["state"].keys()
     assert all(torch.equal(killed["state"][name], tensor) for name, tensor in whole["state"].items())

@@ -5,12 +5,13 @@ import pytest
 import torch
 from rich.console import Console
 
+import vpt
 from vpt.training import Logger, fit
 from vpt.training.log import Group, JsonLines, Run, read_rows
 from vpt.training.progress import PlainLines, RichBar, progress_logger
 from vpt.training.tensorboard import TensorBoard, displayable, pick
 
-from .tiny import TinyData, TinyTuned, quick
+from .tiny import TinyData, TinyTuned, quick, small_vit
 
 BUILD = {
     Logger: lambda folder: Logger(),
@@ -114,12 +115,7 @@ def tags(folder):
 
 @pytest.mark.slow
 def test_tensorboard_holds_all_that_is_promised(tmp_path):
-    import timm
-
-    import vpt
-
-    backbone = timm.create_model("vit_tiny_patch16_224", img_size=16, patch_size=4, depth=2, embed_dim=12, num_heads=2)
-    model = vpt.tune(backbone, "deep", length=2, num_classes=3)
+    model = vpt.tune(small_vit(), "deep", length=2, num_classes=3)
     config = quick(epochs=2, tensorboard=True)
     fit(model, TinyData(size=16), TinyData(9, size=16), config, out=tmp_path, quiet=True)
     events = tags(tmp_path / "tensorboard")

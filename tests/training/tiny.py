@@ -52,6 +52,16 @@ def raw_model(classes: int = 3, seed: int = 0) -> nn.Module:
     )  # fmt: skip
 
 
+def small_vit(**options: Any) -> nn.Module:
+    """A stock timm ViT for images of 16 x 16 pixels."""
+    import timm
+
+    torch.manual_seed(0)
+    return timm.create_model(
+        "vit_tiny_patch16_224", img_size=16, patch_size=4, depth=2, embed_dim=12, num_heads=2, **options
+    )
+
+
 class Images:
     """The part of an `ImageSet` that training reads."""
 

@@ -25,8 +25,8 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
 
     timm's own filter of the model's family renames keys of known releases and resamples position embeddings (and
     relative-position tables, and patch embeddings) to the model's size. A head with another number of classes, or
-    with none to fill, is left out, with a note in the log. Raises `WeightsUnavailable` for a file that is not there or not
-    readable, `OptionError` for tensors that are not this model's.
+    with none to fill, is left out, with a note in the log. Raises `WeightsUnavailable` for a file that is not there
+    or not readable, `OptionError` for tensors that are not this model's.
     """
     load_state(model, read(path), origin=str(path))
 

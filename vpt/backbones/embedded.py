@@ -10,6 +10,7 @@ from typing import Any
 import safetensors.torch
 from timm.models.vision_transformer import VisionTransformer
 
+from vpt.backbones.checkpoint import load_checkpoint, load_state
 from vpt.errors import ArtifactError, WeightsUnavailable
 
 NAME = "embedded"
@@ -37,15 +38,16 @@ def embedded(
     checkpoint: another file of weights instead of the package's. pretrained: False for random weights.
     Raises `WeightsUnavailable` where the package was built without them, `ArtifactError` where they are damaged.
     """
-    from vpt.backbones.checkpoint import load_checkpoint, load_state
-
     size = image_size or ARCHITECTURE["img_size"]
     model = build(num_classes, img_size=size)
-    model.pretrained_cfg = model.default_cfg = _configuration(size)
+    configuration: Any = _configuration(size)
+    model.pretrained_cfg = model.default_cfg = configuration
     if checkpoint is not None:
         load_checkpoint(model, checkpoint)
     elif pretrained:
-        load_state(model, safetensors.torch.load(_verified(WEIGHTS)), origin=WEIGHTS.name)
+        tensors = safetensors.torch.load(_verified(WEIGHTS))
+        features = {k: v for k, v in tensors.items() if not k.startswith("head.")}  # the head is of other classes
+        load_state(model, features, origin=WEIGHTS.name)
     model.eval()
     return model
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import timm
 from torch import nn
@@ -23,11 +25,19 @@ def names(*, pretrained: bool = False) -> list[str]:
 
 def check_name(name: str) -> None:
     """Raises `OptionError`, with the nearest name, where no backbone is called `name`."""
-    if name == NAME or timm.is_model(name):
+    if name == NAME or (timm.is_model(name) and _has_tag(name)):
         return
-    bare = name.split(".")[0]
-    known = names(pretrained=True) if timm.is_model(bare) else [*names(), *timm.list_models()]
+    known = timm.list_pretrained(f"{name.split('.')[0]}.*") if timm.is_model(name) else [*names(), *timm.list_models()]
     raise OptionError(f"unknown backbone {name!r}{nearest(name, known)}; `vpt backbones` lists those that take prompts")
+
+
+def _has_tag(name: str) -> bool:
+    """Whether the `.tag` of a timm name, if there is one, is one of that model's."""
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        return False
+    return True
 
 
 def load_backbone(
@@ -48,7 +58,7 @@ def load_backbone(
     """
     check_name(name)
     if name == NAME:
-        model = embedded(num_classes, image_size, checkpoint=checkpoint, pretrained=pretrained)
+        model: nn.Module = embedded(num_classes, image_size, checkpoint=checkpoint, pretrained=pretrained)
     else:
         model = _timm_model(name, checkpoint, num_classes, image_size, pretrained)
     return model.eval()
@@ -57,7 +67,7 @@ def load_backbone(
 def _timm_model(
     name: str, checkpoint: Path | None, num_classes: int, image_size: int | None, pretrained: bool
 ) -> nn.Module:
-    size = {} if image_size is None else {"img_size": image_size}
+    size: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
     try:
         if pretrained and checkpoint is None:
             model = create_pretrained(name, num_classes=num_classes, **size)
@@ -76,7 +86,7 @@ def _timm_model(
     return model
 
 
-def declare_normalisation(model: nn.Module, mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> None:
+def declare_normalisation(model: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
     """Correct what a model says of its own input: channel means and deviations of images in [0, 1]."""
     if mean is not None:
         _declare(model, mean=tuple(mean))

@@ -65,5 +65,5 @@ def load_batches(
 
 def describe(dataset: Labelled, index: int) -> str:
     """A person's name for the image with the item field `index`: its path where the dataset knows it."""
-    images = getattr(dataset, "images", None)
+    images: Any = getattr(dataset, "images", None)
     return str(images.describe(index)) if hasattr(images, "describe") else f"image {index}"

@@ -19,7 +19,7 @@ BOOKKEEPING = ("workers", "log_every", "checkpoint_every", "tensorboard")
 
 @dataclass
 class FitConfig:
-    """Settings of `fit`. The defaults are a modern recipe; the paper's is `optimizer="sgd"`, `scale_lr`, `schedule="epoch"`."""
+    """Settings of `fit`. The defaults are a modern recipe; the paper's has sgd, `scale_lr` and schedule "epoch"."""
 
     epochs: int = 100
     batch_size: int = 64  # images per step, over all processes together
@@ -85,8 +85,9 @@ def _problems(config: FitConfig) -> Iterator[str]:
     if not _class_weights_ok(config.class_weights):
         wanted = "'none', 'balanced' or a list of one non-negative number per class, not all zero"
         yield f"class_weights: {config.class_weights!r} given; accepted: {wanted}"
-    if _number(config.warmup_epochs) and _integer(config.epochs) and config.warmup_epochs > config.epochs >= 1:
-        yield f"warmup_epochs: {config.warmup_epochs!r} given; accepted: at most epochs ({config.epochs})"
+    warmup: Any = config.warmup_epochs
+    if _number(warmup) and _integer(config.epochs) and warmup > config.epochs >= 1:
+        yield f"warmup_epochs: {warmup!r} given; accepted: at most epochs ({config.epochs})"
 
 
 def _decay_problems(decay: Any) -> Iterator[str]:
@@ -102,7 +103,9 @@ def _class_weights_ok(value: Any) -> bool:
     if isinstance(value, str):
         return value in ("none", "balanced")
     return (
-        isinstance(value, Sequence) and all(_number(weight) and weight >= 0 for weight in value) and any(w for w in value)
+        isinstance(value, Sequence)
+        and all(_number(weight) and weight >= 0 for weight in value)
+        and any(w for w in value)
     )
 
 

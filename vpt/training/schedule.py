@@ -21,9 +21,9 @@ def epoch_lr(epoch: int, config: FitConfig) -> float:
 
 
 def step_lr(step: int, steps_per_epoch: int, config: FitConfig) -> float:
-    """The rate of optimiser step `step` (from 0). Within the warm-up a step counts as done, so none is spent at rate 0."""
+    """The rate of optimiser step `step` (from 0). In the warm-up a step counts as done, so none is spent at rate 0."""
     warmup, total = config.warmup * steps_per_epoch, config.epochs * steps_per_epoch
-    position = step + 1 if step + 1 <= warmup else step
+    position = min(step + 1, warmup) if step < warmup else step
     return config.base_lr * warmup_cosine(position, warmup, total)
 
 

@@ -1,0 +1,124 @@
+"""`save`: what was learned, and what it belongs to, as a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+from torch import Tensor
+
+from vpt.artifacts.card import card
+from vpt.artifacts.schema import CARD, CONFIG, TENSORS, Manifest
+from vpt.data import Preprocessing
+from vpt.errors import ArtifactError, OptionError
+from vpt.methods import Tuned
+from vpt.sites import fingerprint
+from vpt.training.files import sync_folder, write_temporary
+
+
+def save(
+    model: Tuned,
+    folder: Path | str,
+    *,
+    classes: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the trained tensors of `model` and what they belong to into `folder`, and answer with it.
+
+    classes: names of the C classes in the order of the logits. preprocessing: what the model was trained with; by
+    default what its backbone declares. metrics, provenance: JSON-able facts for readers; nothing depends on them.
+    All files are on disk before the first is renamed into place, the configuration last, so that an interruption
+    leaves the earlier task, or one that `load` refuses as damaged. Raises `OptionError`, `ArtifactError`.
+    """
+    folder = Path(folder)
+    if classes is not None and len(classes) != model.num_classes:
+        raise OptionError(f"classes has {len(classes)} names; the model has {model.num_classes} classes")
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(f"{str(folder)!r} is a file; a task is saved into a folder")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.trained_state().items()}
+    if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+        raise ArtifactError(f"not saved: these tensors hold NaN or infinity: {', '.join(broken)}")
+    content = safetensors.torch.save(state, metadata={"format": "pt"})
+    manifest = Manifest(
+        method=model.method,
+        path=model.path,
+        options=jsonable(model.options),
+        num_classes=model.num_classes,
+        classes=None if classes is None else [str(name) for name in classes],
+        fingerprint=fingerprint_of(model),
+        preprocessing=jsonable((preprocessing or Preprocessing.of(model.backbone)).to_dict()),
+        versions=versions(),
+        tensors=_describe(content, state),
+        metrics=jsonable(metrics or {}),
+        provenance=jsonable(provenance or {}),
+    )
+    _write(folder, {TENSORS: content, CARD: card(manifest).encode(), CONFIG: manifest.to_json().encode()})
+    return folder
+
+
+def fingerprint_of(model: Tuned) -> dict[str, Any]:
+    """The fingerprint of the frozen base under `model`, with the preprocessing that the base itself declares."""
+    declared = jsonable(Preprocessing.of(model.backbone).to_dict())
+    return fingerprint(model.backbone, model.frozen_state(), declared)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what made a result: python, vpt, torch, timm."""
+    found = {"python": platform.python_version()}
+    for package in ("vpt", "torch", "timm"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+            found[package] = "unknown"
+    return found
+
+
+def jsonable(value: Any) -> Any:
+    """`value` in JSON's own types; arrays and what JSON has no word for become a description in brackets."""
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, np.generic):
+        return jsonable(value.item())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else f"<{value}>"
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Tensor | np.ndarray):
+        return f"<array {list(value.shape)}>"
+    if isinstance(value, Sequence | set | frozenset):
+        return [jsonable(v) for v in value]
+    return f"<{type(value).__name__}>"
+
+
+def _describe(content: bytes, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "shapes": {name: list(tensor.shape) for name, tensor in state.items()},
+    }
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """All of `files` durable under temporary names, then renamed in their order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[tuple[Path, Path]] = []
+    try:
+        for name, content in files.items():
+            written.append((write_temporary(folder / name, content), folder / name))
+        for temporary, final in written:
+            os.replace(temporary, final)
+    finally:
+        for temporary, _ in written:
+            temporary.unlink(missing_ok=True)
+    sync_folder(folder)

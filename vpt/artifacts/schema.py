@@ -1,0 +1,127 @@
+"""`vpt_config.json`: what a saved task says of itself, checked before anything is built from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import types
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from vpt.errors import ArtifactError
+
+SCHEMA = 1
+"""Version of the format; a reader takes this one and refuses later ones."""
+
+CONFIG, TENSORS, CARD = "vpt_config.json", "vpt_model.safetensors", "README.md"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of `vpt_config.json`.
+
+    options: the method's full options; values that are not JSON (arrays, images) stand as a description in brackets.
+    fingerprint: of the backbone, as `vpt.sites.fingerprint` answers, its preprocessing the one the backbone declares.
+    preprocessing: the one the task was trained with; None where it was not recorded.
+    tensors: `{"sha256", "bytes", "shapes": {name: [..]}}` of the tensor file.
+    """
+
+    method: str
+    path: str
+    options: dict[str, Any]
+    num_classes: int
+    classes: list[str] | None
+    fingerprint: dict[str, Any]
+    preprocessing: dict[str, Any] | None
+    versions: dict[str, str]
+    tensors: dict[str, Any]
+    metrics: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The file's text, with the schema version and a checksum of all other fields."""
+        content = {"schema": SCHEMA, **asdict(self)}
+        return json.dumps({**content, "sha256": checksum(content)}, indent=2, allow_nan=False) + "\n"
+
+
+def checksum(content: dict[str, Any]) -> str:
+    """SHA-256 of a JSON object in canonical form, its own `sha256` field left out."""
+    rest = {k: v for k, v in content.items() if k != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def is_artifact(folder: Path) -> bool:
+    """Whether `folder` holds a saved task."""
+    return (folder / CONFIG).is_file()
+
+
+def read(folder: Path | str) -> Manifest:
+    """The manifest of the task saved in `folder`; no tensor is read.
+
+    Raises `ArtifactError` for a folder without one, for damage, missing or wrong fields (all listed), a later schema.
+    """
+    path = Path(folder) / CONFIG
+    content = _parse(path)
+    _check_schema(path, content.get("schema"))
+    known = {f.name for f in fields(Manifest)}
+    faults = list(_faults(content))
+    if faults:
+        raise ArtifactError(f"{path}: " + "; ".join(faults))
+    if content["sha256"] != checksum(content):
+        raise ArtifactError(f"{path} was changed or damaged since it was written: its checksum does not agree")
+    return Manifest(**{k: v for k, v in content.items() if k in known})
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{str(path.parent)!r} is not a saved task: it has no {path.name}") from error
+    except (OSError, ValueError, RecursionError) as error:  # bad JSON and bad UTF-8 are both ValueErrors
+        raise ArtifactError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ArtifactError(f"{path} holds a {type(content).__name__}, not an object")
+    return content
+
+
+def _check_schema(path: Path, schema: Any) -> None:
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise ArtifactError(f"{path} states no valid schema version: {schema!r}; this vpt reads {SCHEMA}")
+    if schema > SCHEMA:
+        raise ArtifactError(f"{path} is of schema {schema}, from a later vpt; this one reads {SCHEMA}: upgrade vpt")
+
+
+def _faults(content: dict[str, Any]) -> list[str]:
+    """One line per missing field and per field of a wrong type."""
+    hints = {**get_type_hints(Manifest), "sha256": str}
+    faults = [f"field {name!r} is missing" for name in hints if name not in content]
+    faults += [
+        f"field {name!r} is a {type(content[name]).__name__}, not a {_say(hint)}"
+        for name, hint in hints.items()
+        if name in content and not _is(content[name], hint)
+    ]
+    faults += [f"field {name!r} is unknown" for name in content if name not in hints and name != "schema"]
+    inner: dict[str, dict[str, type]] = {
+        "fingerprint": {"digest": str, "architecture": dict, "tensors": str, "preprocessing": dict},
+        "tensors": {"sha256": str, "bytes": int, "shapes": dict},
+    }
+    for outer, wanted in inner.items():
+        held = content.get(outer)
+        if isinstance(held, dict):
+            faults += [
+                f"field '{outer}.{k}' is missing or wrong" for k, t in wanted.items() if not isinstance(held.get(k), t)
+            ]
+    return faults
+
+
+def _is(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is types.UnionType:
+        return any(_is(value, option) for option in get_args(hint))
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(isinstance(item, get_args(hint)[0]) for item in value)
+    return isinstance(value, get_origin(hint) or hint) and not (hint is int and isinstance(value, bool))
+
+
+def _say(hint: Any) -> str:
+    return getattr(hint, "__name__", None) if get_origin(hint) is None else str(hint).replace("typing.", "")  # type: ignore[return-value]

@@ -1,0 +1,1 @@
+"""The `vpt` command: one file per subcommand, thin, on top of what `import vpt` offers."""

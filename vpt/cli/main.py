@@ -1,0 +1,39 @@
+"""The `vpt` command: `vpt train | evaluate | predict | backbones | methods`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from vpt.cli.backbones import backbones
+from vpt.cli.console import note
+from vpt.cli.evaluate import evaluate
+from vpt.cli.methods import methods
+from vpt.cli.predict import predict
+from vpt.cli.train import train
+from vpt.errors import OptionError, VptError
+
+app = typer.Typer(
+    name="vpt",
+    help="Visual prompt tuning: adapt a frozen vision transformer to a task with kilobytes of prompts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for command in (train, evaluate, predict, backbones, methods):
+    app.command()(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 when done, 1 when something could not be done, 2 when it was asked wrongly."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="vpt")
+    except VptError as error:
+        note(f"error: {error}")
+        sys.exit(2 if isinstance(error, OptionError) else 1)
+
+
+if __name__ == "__main__":
+    main()

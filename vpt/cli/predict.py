@@ -1,0 +1,108 @@
+"""`vpt predict`: the five likeliest classes of pictures, as a table, CSV or JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vpt.cli.console import note, notes, table
+from vpt.errors import DataError
+
+if TYPE_CHECKING:
+    from vpt.cli.predictions import Prediction
+
+
+class Format(StrEnum):
+    """How predictions are printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or an artefact's.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="PICTURES...", help="Files, or folders (with all below them).")
+    ],
+    top: Annotated[int, typer.Option(min=1, help="Classes per picture.")] = 5,
+    format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal (csv, json).")] = None,
+    attention: Annotated[
+        Path | None, typer.Option(help="Write a picture of where the class token looks, per input, here.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="The backbone, where the artefact does not say.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Its weights, where they lie elsewhere now.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    force: Annotated[bool, typer.Option("--force", help="Accept another backbone than the task's own.")] = False,
+) -> None:
+    """Name what is on pictures, with probabilities."""
+    from vpt.cli.attention import write_maps
+    from vpt.cli.predictions import pictures, predictions
+    from vpt.cli.restore import restore
+    from vpt.training.files import write_atomically
+
+    files = collect(inputs)
+    with notes(quiet=format is not Format.table):
+        saved = restore(run, backbone=backbone, checkpoint=checkpoint, force=force)
+        dataset = pictures(saved, files)
+        found = predictions(saved, dataset, top=top, batch_size=batch_size)
+    text = {Format.csv: as_csv, Format.json: as_json}.get(format)
+    if text is None and out is None:
+        table(["picture", *(f"{i + 1}." for i in range(min(top, len(saved.classes))))], [_row(p) for p in found])
+    elif out is not None:
+        write_atomically(out, (text or as_csv)(found))
+    elif text is not None:
+        sys.stdout.write(text(found))
+    if attention is not None:
+        written = write_maps(saved, dataset, attention, batch_size=batch_size)
+        note(f"{len(written)} attention maps in {attention}")
+
+
+def collect(inputs: Sequence[Path]) -> list[Path]:
+    """The pictures among files and, recursively, in folders; each once. Raises `DataError` listing what is missing."""
+    from vpt.data.decode import SUFFIXES
+
+    missing = [str(path) for path in inputs if not path.exists()]
+    if missing:
+        raise DataError(f"no such file or folder: {', '.join(missing)}")
+    found: dict[Path, None] = {}
+    for path in inputs:
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        if not inside:
+            raise DataError(f"no pictures in {path}; looked for {', '.join(SUFFIXES)}")
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def _row(prediction: Prediction) -> list[str]:
+    return [str(prediction.file), *(f"{name} {p:.1%}" for name, p in prediction.classes)]
+
+
+def as_csv(found: Sequence[Prediction]) -> str:
+    """One row per picture and rank: path, rank, class, probability."""
+    import csv
+    import io
+
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["path", "rank", "class", "probability"])
+    for prediction in found:
+        writer.writerows([prediction.file, i, name, f"{p:.6f}"] for i, (name, p) in enumerate(prediction.classes, 1))
+    return buffer.getvalue()
+
+
+def as_json(found: Sequence[Prediction]) -> str:
+    """A list of `{"path", "classes": [{"class", "probability"}]}`."""
+    from json import dumps
+
+    rows = [
+        {"path": str(p.file), "classes": [{"class": name, "probability": value} for name, value in p.classes]}
+        for p in found
+    ]
+    return dumps(rows, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,42 @@
+"""Probabilities for picture files, from a saved task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from vpt.cli.restore import Restored
+from vpt.data import ImageDataset, ImageSet
+from vpt.data.pictures import Files
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest classes of one picture with their probabilities in [0, 1], likeliest first."""
+
+    file: Path
+    classes: list[tuple[str, float]]
+
+
+def pictures(saved: Restored, files: Sequence[Path]) -> ImageDataset:
+    """Picture files as the saved task takes them; their labels are unknown and stand as 0.
+
+    Raises `DataError` naming every file that is no readable image.
+    """
+    images = ImageSet("pictures", saved.classes, [0] * len(files), Files(tuple(map(str, files))), "files")
+    images.verify()
+    return ImageDataset(images, saved.preprocessing)
+
+
+def predictions(saved: Restored, dataset: ImageDataset, *, top: int = 5, batch_size: int = 32) -> list[Prediction]:
+    """One `Prediction` per picture of `pictures(...)`, in order."""
+    from vpt.training import predict
+
+    logits, _ = predict(saved.model, dataset, batch_size=batch_size)
+    values, order = torch.from_numpy(logits).softmax(1).topk(min(top, len(saved.classes)), dim=1)
+    files = [Path(dataset.images.describe(i)) for i in range(len(dataset))]
+    rows = zip(files, values.tolist(), order.tolist(), strict=True)
+    return [Prediction(f, [(saved.classes[c], p) for p, c in zip(ps, cs, strict=True)]) for f, ps, cs in rows]

@@ -1,0 +1,200 @@
+"""One run: search a learning rate if asked, train each seed, measure on test once, leave the files of record."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vpt.artifacts import save
+from vpt.artifacts.save import fingerprint_of, jsonable, versions
+from vpt.cli.config import RunConfig, SearchConfig
+from vpt.cli.console import note
+from vpt.cli.prepare import Prepared, prepare
+from vpt.cli.record import ARTIFACT, RESULT, claim, is_main_process, read_json, write_json
+from vpt.cli.search import forget_checkpoints, search
+from vpt.methods import Tuned
+from vpt.training import evaluate, fit
+
+SCHEMA = 1
+METRICS = ("accuracy", "mean_class_accuracy", "macro_f1")
+"""What is measured on test at the last epoch; fractions in [0, 1]."""
+
+
+def default_folder(config: RunConfig) -> Path:
+    """`runs/<task>-<method>`, for a configuration that names no folder."""
+    task = config.data.name or (config.data.root.stem if config.data.root else config.data.source)
+    return Path("runs") / f"{task}-{config.method.name}"
+
+
+def run(config: RunConfig, *, quiet: bool = False, prepared: Prepared | None = None) -> dict[str, Any]:
+    """Do all of `config`, and answer with the content of `result.json`.
+
+    A finished run is read and not repeated; an interrupted one goes on where it was. With several seeds each gets a
+    folder `seed-N` that is a run of its own, and the outer `result.json` their means and standard deviations.
+    prepared: backbone and task where the caller has them already, of this very configuration.
+    """
+    folder = config.out or default_folder(config)
+    config = replace(config, out=folder)
+    claim(config, folder)
+    if (done := read_json(folder / RESULT)) is not None:
+        if not quiet:
+            note(f"{folder} is finished; nothing to do")
+        return done
+    prepared = prepared or prepare(config, quiet=quiet)
+    found = search(config, prepared, folder, quiet=quiet) if config.search.lr else None
+    settled = _settle(config, found)
+    if len(config.seeds) == 1:
+        return _seed(settled, prepared, folder, config, found, quiet=quiet)
+    results = [_one_of_many(settled, seed, prepared, folder, found, quiet=quiet) for seed in config.seeds]
+    result = _summary(config, results, found)
+    write_json(folder / RESULT, result)
+    return result
+
+
+def _settle(config: RunConfig, found: Mapping[str, Any] | None) -> RunConfig:
+    """The configuration with the search's answer in place of the search, and `fit_on` decided."""
+    lr = config.train.lr if found is None else found["lr"]
+    fit_on = config.data.fit_on if config.data.fit_on != "auto" else ("train" if found is None else "trainval")
+    train, data = replace(config.train, lr=lr), replace(config.data, fit_on=fit_on)
+    return replace(config, train=train, data=data, search=SearchConfig())
+
+
+def _one_of_many(
+    config: RunConfig, seed: int, prepared: Prepared, folder: Path, found: Mapping[str, Any] | None, *, quiet: bool
+) -> dict[str, Any]:
+    inner = folder / f"seed-{seed}"
+    own = replace(config, seeds=[seed], out=inner)
+    claim(own, inner)
+    return read_json(inner / RESULT) or _seed(own, prepared, inner, own, found, quiet=quiet)
+
+
+def _seed(
+    settled: RunConfig,
+    prepared: Prepared,
+    folder: Path,
+    asked: RunConfig,
+    found: Mapping[str, Any] | None,
+    *,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Train and measure one seed in `folder`; `result.json` comes last, so that its presence means all is there."""
+    seed, data, task = settled.seeds[0], settled.data, prepared.task
+    settings = replace(settled.train, seed=seed)
+    model = prepared.model(settled, seed)
+    try:
+        if not quiet:
+            note(model.summary())
+        images = task.trainval if data.fit_on == "trainval" else task.train
+        train = prepared.dataset(images, data, augment=data.augment, seed=seed)
+        val = prepared.dataset(task.val, data) if data.fit_on == "train" else None
+        fitted = fit(model, train, val, settings, out=folder, quiet=quiet)
+        test = prepared.dataset(task.test, data)
+        evaluation = evaluate(model, test, batch_size=settings.batch_size, workers=settings.workers)
+        result = _result(asked, settled, model, prepared, evaluation, fitted, found)
+        if is_main_process():
+            _leave(folder, result, model, prepared, evaluation, fitted.history)
+    finally:
+        model.detach()
+    forget_checkpoints(folder)
+    return result
+
+
+def _result(
+    asked: RunConfig, settled: RunConfig, model: Tuned, prepared: Prepared, evaluation: Any, fitted: Any,
+    found: Mapping[str, Any] | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Everything a table or a plot of this run needs."""
+    measured = {name: getattr(evaluation, name) for name in METRICS}
+    parameters = {name: sum(p.numel() for p in which) for name, which in _counted(model).items()}
+    content = {
+        "schema": SCHEMA,
+        "kind": "run",
+        "config": asked.to_dict(),
+        "trained_with": settled.to_dict(),
+        "search": found,
+        "command": sys.argv,
+        "versions": versions(),
+        "fingerprint": fingerprint_of(model),
+        "preprocessing": prepared.preprocessing.to_dict(),
+        "method": {"name": model.method, "path": model.path, "options": model.options},
+        "parameters": parameters,
+        "data": prepared.task.record(),
+        "seed": settled.seeds[0],
+        "metrics": measured,
+        "summary": summarise([measured]),
+        "history": fitted.history,
+        "seconds": fitted.seconds,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+    plain: dict[str, Any] = jsonable(content)
+    return plain
+
+
+def _counted(model: Tuned) -> dict[str, list[Any]]:
+    """Parameters by what they are: all trained, those of prompts, of the head, and everything."""
+    trained = model.trainable()
+    heads = tuple(f"backbone.{name}." for name in model.site.heads)
+    return {
+        "trained": list(trained.values()),
+        "prompts": [p for name, p in trained.items() if name.startswith("prompts.")],
+        "head": [p for name, p in trained.items() if name.startswith(heads)],
+        "all": list(model.parameters()),
+    }
+
+
+def _leave(
+    folder: Path, result: dict[str, Any], model: Tuned, prepared: Prepared, evaluation: Any, history: list[Any]
+) -> None:
+    """Artefact, report and record of a finished seed, in this order."""
+    from vpt.training import write_report
+
+    settled = result["trained_with"]
+    data = {name: result["data"][name] for name in ("route", "sizes", "digests") if name in result["data"]}
+    provenance = {
+        "backbone": settled["backbone"], "data_config": settled["data"], "data": data,
+        "train": settled["train"], "seed": result["seed"], "finished": result["finished"],
+    }  # fmt: skip
+    save(
+        model, folder / ARTIFACT, classes=prepared.task.classes, preprocessing=prepared.preprocessing,
+        metrics=result["metrics"], provenance=provenance,
+    )  # fmt: skip
+    title = f"{model.method} on {prepared.task.name}, seed {result['seed']}"
+    write_report(folder, evaluation, history, title)
+    write_json(folder / RESULT, result)
+
+
+def summarise(measured: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    """Per metric its values over seeds, their mean, and their sample standard deviation (0 for one seed)."""
+    columns = {name: [row[name] for row in measured] for name in METRICS}
+    return {
+        name: {
+            "mean": statistics.fmean(values),
+            "std": statistics.stdev(values) if len(values) > 1 else 0.0,
+            "values": values,
+        }
+        for name, values in columns.items()
+    }
+
+
+def _summary(config: RunConfig, results: Sequence[dict[str, Any]], found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The outer record of several seeds."""
+    same = ("versions", "fingerprint", "preprocessing", "parameters", "data")
+    content = {
+        "schema": SCHEMA,
+        "kind": "seeds",
+        "config": config.to_dict(),
+        "search": found,
+        **{name: results[0][name] for name in same},
+        "runs": [f"seed-{seed}" for seed in config.seeds],
+        "seeds": list(config.seeds),
+        "summary": summarise([result["metrics"] for result in results]),
+        "seconds": sum(result["seconds"] for result in results),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+    plain: dict[str, Any] = jsonable(content)
+    return plain

@@ -1,0 +1,57 @@
+"""The one place that asks accelerate for devices, precision and processes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from vpt.errors import OptionError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_NAMES = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+def accelerator_for(precision: str) -> Accelerator:
+    """An `Accelerator` for "fp32", "bf16" or "fp16" on this process's device; raises `OptionError` if it cannot."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import DistributedDataParallelKwargs
+
+    # accelerate keeps one precision per process; a second run may want another on the same devices
+    if AcceleratorState._shared_state.get("_mixed_precision", _NAMES[precision]) != _NAMES[precision]:
+        AcceleratorState._reset_state()
+    # a full backbone may hold tensors that no image reaches (an unused mask token), which must not be waited for
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    try:
+        found = Accelerator(mixed_precision=_NAMES[precision], kwargs_handlers=[unused], cpu=_several_on_cpu())
+    except ValueError as error:
+        raise OptionError(f"precision: {precision!r} given; this machine does not accept it ({error})") from error
+    if precision == "fp16" and found.scaler is None:  # accelerate falls back to float32 without a word
+        raise OptionError(f"precision: 'fp16' given; accepted on a {found.device.type}: fp32, bf16")
+    return found
+
+
+def _several_on_cpu() -> bool:
+    """Whether torchrun started several processes on a machine without accelerators.
+
+    Unless told so, accelerate takes each of them for a run of its own, and all write to the same folder.
+    """
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available()
+
+
+def seed_process(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's generators, on every device."""
+    from accelerate.utils import set_seed
+
+    set_seed(seed)
+
+
+def place(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Device and floating type of the images that `model` takes: those of its first parameter."""
+    parameter = next(model.parameters(), torch.empty(0))
+    return parameter.device, parameter.dtype if parameter.is_floating_point() else torch.float32

@@ -1,0 +1,120 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from vpt.training.batches import Labelled, Shard, epoch_batches, load_batches, mix
+from vpt.training.config import FitConfig
+from vpt.training.devices import accelerator_for, seed_process
+from vpt.training.evaluate import evaluate
+from vpt.training.learner import Learner
+from vpt.training.log import Logger
+from vpt.training.loggers import build_loggers
+from vpt.training.modes import set_training
+from vpt.training.preflight import check
+from vpt.training.resume import Progress
+from vpt.training.schedule import learning_rate
+from vpt.training.trained import identity
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a finished run tells: one row per epoch, epochs in all, seconds of training in all (resumed parts too)."""
+
+    history: list[dict[str, Any]]
+    epochs: int
+    seconds: float
+
+
+def fit(
+    model: nn.Module,
+    train: Labelled,
+    val: Labelled | None = None,
+    config: FitConfig | None = None,
+    out: Path | str | None = None,
+    resume: bool = True,
+    quiet: bool = False,
+) -> FitResult:
+    """Train the learned part of `model` in place and leave it in evaluation mode.
+
+    model: a `Tuned`, or any module from images `[B, 3, H, W]` to logits `[B, C]` (trained: what requires a gradient).
+    out: folder of checkpoints, `metrics.jsonl` and TensorBoard logs; None writes nothing.
+    resume: go on from the checkpoint in `out`, bit for bit as if never interrupted; False starts anew.
+    quiet: no progress on the terminal.
+
+    The global random generators are seeded from (seed, epoch, process) at each epoch. Under torchrun every process
+    calls `fit` alike. Raises `OptionError`, `DataError`, `TrainingError` before the first step, `NonFiniteLoss` at any.
+    """
+    config = config or FitConfig()
+    config.validate()
+    accelerator = accelerator_for(config.precision)
+    model.to(accelerator.device)
+    facts = check(model, train, val, config)
+    learner = Learner(model, config, facts, accelerator)
+    folder = None if out is None else Path(out)
+    log = build_loggers(folder, config, quiet) if accelerator.is_main_process else Logger()
+    progress = Progress(learner, folder, log, identity(model, train, val, config))
+    progress.restore(resume)
+
+    if progress.epoch < config.epochs:
+        with progress.kept_on_exit():
+            log.start(progress.run(train, val, facts.classes))
+            for epoch in range(progress.epoch, config.epochs):
+                started = time.perf_counter()
+                row = train_epoch(learner, train, epoch, log)
+                if val is not None:
+                    row |= validate(model, val, config, accelerator)
+                progress.advance({**row, "seconds": time.perf_counter() - started})
+            log.finish()
+    model.eval()
+    learner.optimizer.zero_grad()
+    history = progress.history
+    return FitResult(history, len(history), sum(row["seconds"] for row in history))
+
+
+def train_epoch(learner: Learner, train: Labelled, epoch: int, log: Logger) -> dict[str, Any]:
+    """One pass over the training data; answers the epoch's row of metrics."""
+    config, accelerator = learner.config, learner.accelerator
+    seed_process(mix(config.seed, epoch, accelerator.process_index))
+    if hasattr(train, "set_epoch"):
+        train.set_epoch(epoch)
+    set_training(learner.model)
+    batches = epoch_batches(len(train), config.batch_size, shuffle=True, seed=config.seed, epoch=epoch)
+    shard = Shard(batches, accelerator.process_index, accelerator.num_processes)
+    loader = load_batches(train, shard, workers=config.workers, pin_memory=accelerator.device.type == "cuda")
+    loss = weight = correct = images = 0.0
+    for position, (batch, count) in enumerate(zip(loader, shard.counts, strict=True)):
+        step = epoch * len(shard) + position
+        lr = learning_rate(step, len(shard), config)
+        sums = learner.step(batch, count, lr, step, train)
+        loss, weight = loss + sums.loss, weight + sums.weight
+        correct, images = correct + sums.correct, images + sums.images
+        mean = sums.loss / (sums.weight or 1.0)
+        log.step({"epoch": epoch + 1, "step": step + 1, "loss": mean, "lr": lr, "grad_norm": sums.grad_norm})
+    return {
+        "epoch": epoch + 1,
+        "step": (epoch + 1) * len(shard),
+        "lr": lr,
+        "train_loss": loss / (weight or 1.0),
+        "train_accuracy": correct / images,
+    }
+
+
+def validate(model: nn.Module, val: Labelled, config: FitConfig, accelerator: Accelerator) -> dict[str, float]:
+    """The row of validation metrics of the model as it is now."""
+    result = evaluate(model, val, batch_size=config.batch_size, workers=config.workers, accelerator=accelerator)
+    return {
+        "val_loss": result.loss,
+        "val_accuracy": result.accuracy,
+        "val_mean_class_accuracy": result.mean_class_accuracy,
+        "val_macro_f1": result.macro_f1,
+    }

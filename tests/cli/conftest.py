@@ -1,4 +1,4 @@
-"""Small runs on the embedded architecture with random weights."""
+"""A finished run, and a spy on what runs do."""
 
 from __future__ import annotations
 
@@ -7,20 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import small
 
-from vpt.cli.config import RunConfig, load_config
 from vpt.cli.run import run
-
-SMALL = [
-    "backbone.pretrained=false", "backbone.image_size=16", "data.name=digits",
-    "data.options={train: 40, val: 20, test: 30}", "train.epochs=2", "train.batch_size=20", "train.tensorboard=false",
-    "method.options={length: 2}",
-]  # fmt: skip
-
-
-def small(out: Path, *more: str) -> RunConfig:
-    """A configuration that trains in a moment."""
-    return load_config(None, [*SMALL, f"out={out}", *more])
 
 
 @pytest.fixture(scope="session")

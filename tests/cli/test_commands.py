@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL
 from PIL import Image
+from small_runs import SMALL
 from typer.testing import CliRunner
 
 from vpt.artifacts import read

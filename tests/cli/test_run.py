@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import small
+from small_runs import small
 
 from vpt.artifacts import is_artifact, read
 from vpt.cli import run as run_module

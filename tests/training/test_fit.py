@@ -215,6 +215,13 @@ def test_models_that_cannot_be_trained_are_refused():
         fit(nn.Conv2d(3, 3, 1), TinyData(), config=quick(), quiet=True)
 
 
+def test_trained_tensors_that_do_not_reach_the_logits_are_an_error():
+    model = TinyTuned()
+    model.forward = lambda images: torch.zeros(len(images), 3)
+    with pytest.raises(TrainingError, match=r"depend on none of the trained tensors: .*prompts\.tokens"):
+        fit(model, TinyData(), config=quick(), quiet=True)
+
+
 def test_wrong_settings_stop_before_anything():
     with pytest.raises(OptionError, match=r"(?s)epochs.*optimizer"):
         fit(TinyTuned(), TinyData(), config=quick(epochs=0, optimizer="x"), quiet=True)

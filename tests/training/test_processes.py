@@ -14,7 +14,18 @@ from vpt.training.log import read_rows
 from .tiny import TinyData, TinyTuned, metrics, quick, small_vit
 
 SETTINGS = {"epochs": 3, "batch_size": 6, "label_smoothing": 0.1, "class_weights": [1.0, 2.0, 0.5], "clip_norm": 0.5}
+
+
+class WithSpare(TinyTuned):
+    """Has a trained tensor that no image reaches."""
+
+    def __init__(self):
+        super().__init__(size=16, dropout=0.0)
+        self.spare = torch.nn.Parameter(torch.ones(2))
+
+
 BUILD = {
+    "unused tensor": lambda: WithSpare().double(),
     "stand-in": lambda: TinyTuned(size=16, dropout=0.0).double(),
     "deep": lambda: vpt.tune(small_vit().double(), "deep", length=2, num_classes=3),
 }

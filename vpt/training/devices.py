@@ -20,15 +20,12 @@ def accelerator_for(precision: str) -> Accelerator:
     """An `Accelerator` for "fp32", "bf16" or "fp16" on this process's device; raises `OptionError` if it cannot."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
-    from accelerate.utils import DistributedDataParallelKwargs
 
     # accelerate keeps one precision per process; a second run may want another on the same devices
     if AcceleratorState._shared_state.get("_mixed_precision", _NAMES[precision]) != _NAMES[precision]:
         AcceleratorState._reset_state()
-    # a full backbone may hold tensors that no image reaches (an unused mask token), which must not be waited for
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     try:
-        found = Accelerator(mixed_precision=_NAMES[precision], kwargs_handlers=[unused], cpu=_several_on_cpu())
+        found = Accelerator(mixed_precision=_NAMES[precision], cpu=_several_on_cpu())
     except ValueError as error:
         raise OptionError(f"precision: {precision!r} given; this machine does not accept it ({error})") from error
     if precision == "fp16" and found.scaler is None:  # accelerate falls back to float32 without a word

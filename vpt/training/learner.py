@@ -52,10 +52,18 @@ class Learner:
         self.model, self.config, self.accelerator = model, config, accelerator
         self.trained = trainable(model)
         self.optimizer = build_optimizer(model, self.trained, config)
+        accelerator.ddp_handler = self._data_parallel(facts)
         self.net, self._stepper = accelerator.prepare(_Forward(model), self.optimizer)
         self.device, self.dtype = place(model)
         weights = class_weights(config.class_weights, facts)
         self.weights = None if weights is None else weights.to(self.device)
+
+    @staticmethod
+    def _data_parallel(facts: Facts) -> Any:
+        """A full backbone may hold tensors that no image reaches (a mask token): their gradient is not waited for."""
+        from accelerate.utils import DistributedDataParallelKwargs
+
+        return DistributedDataParallelKwargs(find_unused_parameters=bool(facts.unused))
 
     def step(self, batch: dict[str, Any], count: int, lr: float, step: int, dataset: Labelled) -> StepSums:
         """Learn from the first `count` images of `batch`, this process's part of the global batch.

@@ -19,11 +19,12 @@ from vpt.training.trained import trainable
 
 @dataclass(frozen=True)
 class Facts:
-    """What the checks found: the training labels `[n]`, the classes C of the model, and their names."""
+    """What the checks found: training labels `[n]`, classes C of the model, their names, tensors trained in vain."""
 
     labels: np.ndarray
     num_classes: int
     classes: tuple[str, ...]
+    unused: tuple[str, ...] = ()
 
 
 def check(model: nn.Module, train: Labelled, val: Labelled | None, config: FitConfig) -> Facts:
@@ -35,7 +36,7 @@ def check(model: nn.Module, train: Labelled, val: Labelled | None, config: FitCo
     _check_trainable(model)
     labels = check_dataset(train, "training")
     held_out = None if val is None else check_dataset(val, "validation", _class_names(train))
-    num_classes = _outputs(model, train)
+    num_classes, unused = _outputs(model, train)
     check_labels(train, labels, num_classes, "training")
     if val is not None and held_out is not None:
         check_labels(val, held_out, num_classes, "validation")
@@ -46,7 +47,7 @@ def check(model: nn.Module, train: Labelled, val: Labelled | None, config: FitCo
         raise OptionError(
             f"class_weights: {len(config.class_weights)} numbers given; accepted: one per class, {num_classes}"
         )
-    return Facts(labels, num_classes, names or tuple(str(c) for c in range(num_classes)))
+    return Facts(labels, num_classes, names or tuple(str(c) for c in range(num_classes)), unused)
 
 
 def check_dataset(dataset: Labelled, what: str, classes: tuple[str, ...] = ()) -> np.ndarray:
@@ -109,17 +110,21 @@ def _check_trainable(model: nn.Module) -> None:
         )
 
 
-@torch.no_grad()
-def _outputs(model: nn.Module, dataset: Labelled) -> int:
-    """Classes C of the model, from one image."""
+def _outputs(model: nn.Module, dataset: Labelled) -> tuple[int, tuple[str, ...]]:
+    """Classes C of the model, and the trained parameters that its logits do not depend on, from one image."""
     device, dtype = place(model)
+    learned = trainable(model)
     image = torch.as_tensor(dataset[0]["image"]).unsqueeze(0).to(device, dtype)
-    with evaluating(model):
+    with evaluating(model), torch.enable_grad():
         logits: Any = model(image)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != 1:
         got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise TrainingError(f"the model must answer logits [B, C]; for one image it gave {got}")
-    return int(logits.shape[1])
+    if not logits.requires_grad:
+        raise TrainingError(f"the logits depend on none of the trained tensors: {', '.join(learned)}")
+    slopes = torch.autograd.grad(logits.sum(), list(learned.values()), allow_unused=True)
+    unused = tuple(name for name, slope in zip(learned, slopes, strict=True) if slope is None)
+    return int(logits.shape[1]), unused
 
 
 def _class_names(dataset: Labelled) -> tuple[str, ...]:

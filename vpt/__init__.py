@@ -1,6 +1,66 @@
-"""vpt: visual prompt tuning for frozen timm models. A task is a file of kilobytes."""
+"""vpt: visual prompt tuning for frozen timm models. A task is a file of kilobytes.
 
-from vpt import errors, methods, prompts, sites
-from vpt.methods import Tuned, tune
+Names are imported when they are first used, so that `vpt --help` need not wait for torch.
+"""
 
-__all__ = ["Tuned", "errors", "methods", "prompts", "sites", "tune"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vpt import artifacts, backbones, data, errors, methods, prompts, runs, sites, training
+    from vpt.artifacts.load import load
+    from vpt.artifacts.save import save
+    from vpt.backbones import load_backbone
+    from vpt.data import ImageDataset, Preprocessing, load_task
+    from vpt.methods.tune import tune
+    from vpt.methods.tuned import Tuned
+    from vpt.training import FitConfig, evaluate, fit
+
+__all__ = [
+    "FitConfig",
+    "ImageDataset",
+    "Preprocessing",
+    "Tuned",
+    "artifacts",
+    "backbones",
+    "data",
+    "errors",
+    "evaluate",
+    "fit",
+    "load",
+    "load_backbone",
+    "load_task",
+    "methods",
+    "prompts",
+    "runs",
+    "save",
+    "sites",
+    "training",
+    "tune",
+]
+
+_HOMES = {
+    "FitConfig": "training",
+    "ImageDataset": "data",
+    "Preprocessing": "data",
+    "Tuned": "methods",
+    "evaluate": "training",
+    "fit": "training",
+    "load": "artifacts",
+    "load_backbone": "backbones",
+    "load_task": "data",
+    "save": "artifacts",
+    "tune": "methods",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"vpt.{_HOMES[name]}"), name)
+    if name in __all__:
+        return import_module(f"vpt.{name}")
+    raise AttributeError(f"module 'vpt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_runs import SMALL
+from support.small_runs import SMALL
 from typer.testing import CliRunner
 
 from vpt.artifacts import read

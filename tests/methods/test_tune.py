@@ -57,9 +57,11 @@ def test_token_options(options: dict[str, object], shape: tuple[int, ...]) -> No
 
 def test_the_papers_uniform_bound_and_seeds() -> None:
     make = lambda seed: vpt.tune(small(VIT), "deep", length=50, seed=seed).prompts.tokens  # noqa: E731
+    project = lambda: vpt.tune(small(VIT), "deep", project=8, num_classes=3).prompts.projection.weight  # noqa: E731
     state = torch.random.get_rng_state()
     bound = (6 / (3 * 16 * 16 + 48)) ** 0.5
     tokens = make(0)
+    assert torch.equal(project(), project())
     assert torch.equal(torch.random.get_rng_state(), state), "the user's random state is not ours"
     assert 0.95 * bound < tokens.abs().max() <= bound
     assert torch.equal(tokens, make(0))

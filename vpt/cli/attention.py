@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vpt.cli.restore import Restored
 from vpt.data import ImageDataset
 from vpt.data.decode import Pixels
 from vpt.errors import OptionError
+from vpt.runs.restore import Restored
 from vpt.training import class_attention
 from vpt.training.attention import heat
 

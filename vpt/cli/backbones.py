@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from vpt.cli.console import note
 from vpt.errors import OptionError, nearest
+from vpt.runs.console import note
 
 
 def backbones(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vpt.cli.console import facts, note, notes
 from vpt.errors import OptionError
+from vpt.runs.console import facts, note, notes
 
 if TYPE_CHECKING:
-    from vpt.cli.restore import Restored
     from vpt.data import ImageSet
+    from vpt.runs.restore import Restored
 
 
 def evaluate(
@@ -27,8 +27,8 @@ def evaluate(
     force: Annotated[bool, typer.Option("--force", help="Accept another backbone than the task's own.")] = False,
 ) -> None:
     """Measure a saved task on images: accuracy, mean accuracy per class, macro F1."""
-    from vpt.cli.restore import restore
     from vpt.data import ImageDataset
+    from vpt.runs.restore import restore
     from vpt.training import evaluate as measure
     from vpt.training import write_report
 
@@ -51,8 +51,8 @@ def _images(saved: Restored, split: str, root: Path | None) -> ImageSet:
     """The split of the task that the artefact was trained on; says so where these are other images than then."""
     from dataclasses import replace
 
-    from vpt.cli.prepare import prepare_task
     from vpt.errors import unknown
+    from vpt.runs.prepare import prepare_task
 
     if "data_config" not in saved.manifest.provenance:
         raise OptionError(f"{saved.folder} does not say which data it is for; use vpt.evaluate from Python")

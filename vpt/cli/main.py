@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import typer
 
 from vpt.cli.backbones import backbones
-from vpt.cli.console import note
 from vpt.cli.evaluate import evaluate
 from vpt.cli.methods import methods
 from vpt.cli.predict import predict
 from vpt.cli.train import train
 from vpt.errors import OptionError, VptError
+from vpt.runs.console import note
 
 app = typer.Typer(
     name="vpt",

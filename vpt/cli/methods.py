@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vpt.cli.console import facts, table
+from vpt.runs.console import facts, table
 
 if TYPE_CHECKING:
     import inspect

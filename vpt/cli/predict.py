@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vpt.cli.console import note, notes, table
 from vpt.errors import DataError
+from vpt.runs.console import note, notes, table
 
 if TYPE_CHECKING:
     from vpt.cli.predictions import Prediction
@@ -44,7 +44,7 @@ def predict(
     """Name what is on pictures, with probabilities."""
     from vpt.cli.attention import write_maps
     from vpt.cli.predictions import pictures, predictions
-    from vpt.cli.restore import restore
+    from vpt.runs.restore import restore
     from vpt.training.files import write_atomically
 
     files = collect(inputs)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from vpt.cli.restore import Restored
 from vpt.data import ImageDataset, ImageSet
 from vpt.data.pictures import Files
+from vpt.runs.restore import Restored
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vpt.cli.console import facts, note, notes
 from vpt.errors import OptionError
+from vpt.runs.console import facts, note, notes
 
 if TYPE_CHECKING:
-    from vpt.cli.config import RunConfig
+    from vpt.runs.config import RunConfig
 
 Text = str | None
 
@@ -45,7 +45,7 @@ def train(
 
     Run again, an interrupted run goes on and a finished one is left alone.
     """
-    from vpt.cli.config import load_config, to_yaml
+    from vpt.runs.config import load_config, to_yaml
 
     shorthands = overrides(
         {"backbone.name": backbone, "backbone.checkpoint": checkpoint, "data.root": root, "method.name": method,
@@ -60,7 +60,7 @@ def train(
 
 
 def _run(config: RunConfig, *, quiet: bool) -> None:
-    from vpt.cli.run import default_folder, run
+    from vpt.runs.run import default_folder, run
 
     try:
         with notes(quiet=quiet):

@@ -72,7 +72,9 @@ class TokenPrompts(Prompts):
 def projection(project: int, width: int, generator: torch.Generator | None) -> nn.Linear:
     """The map from the prompts' own width to D, kaiming-normal with fan-out as in the paper's code."""
     check_positive("project", project)
-    linear = nn.Linear(project, width)
+    linear: nn.Linear = nn.utils.skip_init(
+        nn.Linear, project, width
+    )  # torch's own start would draw from the global generator
     linear.weight = nn.Parameter(kaiming((width, project), generator))
     nn.init.zeros_(linear.bias)
     return linear

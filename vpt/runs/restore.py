@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from vpt.artifacts import Manifest, load, read
-from vpt.cli.config import RunConfig, from_dict
-from vpt.cli.prepare import prepare_backbone
-from vpt.cli.record import find_artifact
 from vpt.data import Preprocessing
 from vpt.errors import OptionError
 from vpt.methods import Tuned
+from vpt.runs.config import RunConfig, from_dict
+from vpt.runs.prepare import prepare_backbone
+from vpt.runs.record import find_artifact
 
 
 @dataclass

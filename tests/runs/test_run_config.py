@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vpt.cli.config import differences, from_dict, load_config, to_yaml
 from vpt.cli.train import overrides, split
 from vpt.errors import OptionError
+from vpt.runs.config import differences, from_dict, load_config, to_yaml
 
 BASE = ["data.name=digits"]
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vpt.cli.config import RunConfig
-from vpt.cli.console import note
-from vpt.cli.prepare import Prepared
-from vpt.cli.record import SEARCH, is_main_process, read_json, write_json
 from vpt.errors import NonFiniteLoss, TrainingError
+from vpt.runs.config import RunConfig
+from vpt.runs.console import note
+from vpt.runs.prepare import Prepared
+from vpt.runs.record import SEARCH, is_main_process, read_json, write_json
 
 TRIAL = "trial.json"
 

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vpt.cli.config import RunConfig, differences, load_config, to_yaml
 from vpt.errors import ArtifactError, OptionError
+from vpt.runs.config import RunConfig, differences, load_config, to_yaml
 from vpt.training.files import write_atomically
 
 CONFIG, RESULT, ARTIFACT, SEARCH = "config.yaml", "result.json", "artifact", "search"

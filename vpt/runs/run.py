@@ -12,12 +12,12 @@ from typing import Any
 
 from vpt.artifacts import save
 from vpt.artifacts.save import fingerprint_of, jsonable, versions
-from vpt.cli.config import RunConfig, SearchConfig
-from vpt.cli.console import note
-from vpt.cli.prepare import Prepared, prepare
-from vpt.cli.record import ARTIFACT, RESULT, claim, is_main_process, read_json, write_json
-from vpt.cli.search import forget_checkpoints, search
 from vpt.methods import Tuned
+from vpt.runs.config import RunConfig, SearchConfig
+from vpt.runs.console import note
+from vpt.runs.prepare import Prepared, prepare
+from vpt.runs.record import ARTIFACT, RESULT, claim, is_main_process, read_json, write_json
+from vpt.runs.search import forget_checkpoints, search
 from vpt.training import evaluate, fit
 
 SCHEMA = 1

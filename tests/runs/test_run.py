@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import small
+from support.small_runs import small
 
 from vpt.artifacts import is_artifact, read
-from vpt.cli import run as run_module
-from vpt.cli.config import load_config
-from vpt.cli.run import run, summarise
 from vpt.errors import DataError, NonFiniteLoss, OptionError, TrainingError
+from vpt.runs import run as run_module
+from vpt.runs.config import load_config
+from vpt.runs.run import run, summarise
 
 
 def tree(folder: Path) -> dict[str, int]:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from vpt.backbones import load_backbone
 from vpt.backbones.load import declare_normalisation
-from vpt.cli.config import BackboneConfig, DataConfig, PreprocessingConfig, RunConfig
 from vpt.data import ImageDataset, ImageSet, Preprocessing, Task, load_task
 from vpt.methods import Tuned, tune
+from vpt.runs.config import BackboneConfig, DataConfig, PreprocessingConfig, RunConfig
 
 INIT_IMAGES = 256
 """Most training images that prompts are initialised from, where a method's `init` asks for them."""
@@ -79,7 +79,7 @@ def prepare_preprocessing(backbone: nn.Module, config: PreprocessingConfig) -> P
 
 def prepare_task(config: DataConfig, *, quiet: bool = False) -> Task:
     """The task of `config`, verified."""
-    from vpt.cli.console import progress
+    from vpt.runs.console import progress
 
     task = load_task(config.source, config.root, config.name, **config.options)
     with progress("decoding images", quiet=quiet) as report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vpt.cli.config import RunConfig, load_config
+from vpt.runs.config import RunConfig, load_config
 
 SMALL = [
     "backbone.pretrained=false", "backbone.image_size=16", "data.name=digits",

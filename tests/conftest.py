@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import small
+from support.small_runs import small
 
-from vpt.cli.run import run
+from vpt.runs.run import run
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             return original(model, data, *rest, **more)
 
         monkeypatch.setattr(training, name, wrapper)
-        monkeypatch.setattr(f"vpt.cli.run.{name}", wrapper)
+        monkeypatch.setattr(f"vpt.runs.run.{name}", wrapper)
 
     spy("fit")
     spy("evaluate")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vpt.cli.config import load_config
-from vpt.cli.run import run
+from vpt.runs.config import load_config
+from vpt.runs.run import run
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

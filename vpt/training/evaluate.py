@@ -74,6 +74,13 @@ def evaluate(
     Raises `DataError` (empty dataset, label outside the classes) or `TrainingError` (logits that are not finite).
     """
     check_first(dataset, "evaluation")
+    return score(model, dataset, batch_size=batch_size, workers=workers, accelerator=accelerator)
+
+
+def score(
+    model: nn.Module, dataset: Labelled, *, batch_size: int, workers: int = 0, accelerator: Accelerator | None = None
+) -> Evaluation:
+    """`evaluate` for data that was looked at before, such as `fit`'s."""
     logits, labels = predict(model, dataset, batch_size=batch_size, workers=workers, accelerator=accelerator)
     check_labels(dataset, labels, logits.shape[1], "evaluation")
     broken = np.flatnonzero(~np.isfinite(logits).all(1))

@@ -12,7 +12,8 @@ from torch import nn
 from vpt.training.batches import Labelled, Shard, epoch_batches, load_batches, mix
 from vpt.training.config import FitConfig
 from vpt.training.devices import accelerator_for, seed_process
-from vpt.training.evaluate import evaluate
+from vpt.training.evaluate import score
+from vpt.training.frozen import frozen_view
 from vpt.training.learner import Learner
 from vpt.training.log import Logger
 from vpt.training.loggers import build_loggers
@@ -59,7 +60,8 @@ def fit(
     accelerator = accelerator_for(config.precision)
     model.to(accelerator.device)
     facts = check(model, train, val, config)
-    learner = Learner(model, config, facts, accelerator)
+    net, fed, watched = frozen_view(model, train, val, config, accelerator)
+    learner = Learner(model, config, facts, accelerator, net)
     folder = None if out is None else Path(out)
     log = build_loggers(folder, config, quiet) if accelerator.is_main_process else Logger()
     progress = Progress(learner, folder, log, identity(model, train, val, config))
@@ -70,9 +72,9 @@ def fit(
             log.start(progress.run(train, val, facts.classes))
             for epoch in range(progress.epoch, config.epochs):
                 started = time.perf_counter()
-                row = train_epoch(learner, train, epoch, log)
-                if val is not None:
-                    row |= validate(model, val, config, accelerator)
+                row = train_epoch(learner, fed, epoch, log)
+                if watched is not None:
+                    row |= validate(net, watched, config, accelerator)
                 progress.advance({**row, "seconds": time.perf_counter() - started})
             log.finish()
     model.eval()
@@ -111,7 +113,7 @@ def train_epoch(learner: Learner, train: Labelled, epoch: int, log: Logger) -> d
 
 def validate(model: nn.Module, val: Labelled, config: FitConfig, accelerator: Accelerator) -> dict[str, float]:
     """The row of validation metrics of the model as it is now."""
-    result = evaluate(model, val, batch_size=config.batch_size, workers=config.workers, accelerator=accelerator)
+    result = score(model, val, batch_size=config.batch_size, workers=config.workers, accelerator=accelerator)
     return {
         "val_loss": result.loss,
         "val_accuracy": result.accuracy,

@@ -37,23 +37,25 @@ class StepSums:
 class _Forward(nn.Module):
     """What accelerate may wrap and patch, so that the user's model stays as it is."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.net = net
 
     def forward(self, images: Tensor) -> Any:
-        return self.model(images)
+        return self.net(images)
 
 
 class Learner:
-    """A model with its optimiser and its loss."""
+    """A model with its optimiser and its loss. `net` is what a batch goes through: the model, or a part of it."""
 
-    def __init__(self, model: nn.Module, config: FitConfig, facts: Facts, accelerator: Accelerator) -> None:
+    def __init__(
+        self, model: nn.Module, config: FitConfig, facts: Facts, accelerator: Accelerator, net: nn.Module
+    ) -> None:
         self.model, self.config, self.accelerator = model, config, accelerator
         self.trained = trainable(model)
         self.optimizer = build_optimizer(model, self.trained, config)
         accelerator.ddp_handler = self._data_parallel(facts)
-        self.net, self._stepper = accelerator.prepare(_Forward(model), self.optimizer)
+        self.net, self._stepper = accelerator.prepare(_Forward(net), self.optimizer)
         self.device, self.dtype = place(model)
         weights = class_weights(config.class_weights, facts)
         self.weights = None if weights is None else weights.to(self.device)

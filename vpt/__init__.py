@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from vpt.data import ImageDataset, Preprocessing, load_task
     from vpt.methods.tune import tune
     from vpt.methods.tuned import Tuned
-    from vpt.training import FitConfig, evaluate, fit
+    from vpt.training.config import FitConfig
+    from vpt.training.evaluate import evaluate
+    from vpt.training.fit import fit
 
 __all__ = [
     "FitConfig",

@@ -11,11 +11,11 @@ import yaml
 from vpt.errors import unknown
 from vpt.runs.config import RunConfig, load_config
 
-SETTINGS = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+SETTINGS = Path(__file__).with_name("settings.yaml")
 
 
 def settings() -> dict[str, Any]:
-    """The content of `configs/quickstart.yaml`."""
+    """The content of `settings.yaml`."""
     content: dict[str, Any] = yaml.safe_load(SETTINGS.read_text())
     return content
 

@@ -1,0 +1,99 @@
+"""Every command and every line of Python in the README runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [line.split("  #")[0].strip() for kind, body in BLOCKS if kind == "bash" for line in body.splitlines()]
+PYTHON = [body for kind, body in BLOCKS if kind == "python"]
+NO_HUB = ["backbone.pretrained=false", "backbone.image_size=32", "train.epochs=1", "search.epochs=1"]
+needs_weights = pytest.mark.skipif(
+    not (ROOT / "vpt" / "backbones" / "embedded_vit.safetensors").exists(), reason="the embedded weights are not there"
+)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which commands run, with the picture the README shows and a folder of images."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "quickstart.png", folder / "docs")
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (folder / "PATH" / "my-images" / name).mkdir(parents=True)
+        for i in range(6):
+            pixels = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "PATH" / "my-images" / name / f"{i}.png")
+    return folder
+
+
+def execute(command: list[str], folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_the_readme_has_the_commands_that_are_run_here() -> None:
+    assert COMMANDS[:2] == ["scripts/quickstart", "scripts/test"]
+    assert [shlex.split(c)[:2] for c in COMMANDS[2:]] == [
+        ["vpt", "train"], ["vpt", "evaluate"], ["vpt", "predict"], ["vpt", "train"],
+    ]  # fmt: skip
+    assert len(PYTHON) == 2
+
+
+@needs_weights
+def test_the_vpt_commands_run_as_written(room: Path) -> None:
+    for command in COMMANDS[2:]:
+        words = shlex.split(command)
+        extra = NO_HUB if "--backbone" in words else []  # a hub is not at hand in tests: random weights, smaller images
+        out = execute([sys.executable, "-m", "vpt.cli.main", *words[1:], *extra], room)
+        assert out.strip()
+    assert (room / "runs" / "readme" / "artifact" / "vpt_model.safetensors").exists()
+    assert (room / "runs" / "my-images-deep" / "result.json").exists()
+
+
+@needs_weights
+@pytest.mark.parametrize("position", [0, 1])
+def test_the_python_runs_as_written(position: int, room: Path) -> None:
+    out = execute([sys.executable, "-W", "error::UserWarning:vpt", "-c", PYTHON[position]], room)
+    assert "trainable%" in out if position == 0 else out.strip().endswith("%")
+
+
+@needs_weights
+def test_the_quickstart_runs_and_again_reads_what_is_there(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "benchmarks.quickstart", "--tasks", "digits", "--methods", "linear", "deep",
+        "--seeds", "0", "--workers", "1", "--out", str(tmp_path),
+    ]  # fmt: skip
+    first = execute(command, ROOT)
+    results = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")}
+    assert len(results) == 2
+    for name in ("index.html", "chart.png", "table.md"):
+        assert (tmp_path / name).stat().st_size > 0
+    table = (tmp_path / "table.md").read_text()
+    assert "| linear |" in table
+    assert "| deep |" in table
+    assert "linear" in first
+    execute(command, ROOT)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")} == results
+
+
+def test_the_scripts_are_there_and_ci_calls_the_test_command() -> None:
+    for name in ("scripts/quickstart", "scripts/test", "scripts/environment", ".ci/run"):
+        assert os.access(ROOT / name, os.X_OK), name
+        subprocess.run(["bash", "-n", str(ROOT / name)], check=True)
+    assert "scripts/test" in (ROOT / ".ci" / "run").read_text()

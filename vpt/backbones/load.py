@@ -13,9 +13,7 @@ from vpt.backbones.checkpoint import load_checkpoint
 from vpt.backbones.embedded import NAME, embedded
 from vpt.backbones.hub import create_pretrained
 from vpt.errors import OptionError, nearest
-
-MODULES = ("vision_transformer", "deit", "eva", "beit", "vision_transformer_hybrid")
-"""The modules of timm whose every model takes prompts."""
+from vpt.sites.find import MODULES
 
 
 def names(*, pretrained: bool = False) -> list[str]:

@@ -12,6 +12,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from vpt.errors import OptionError
 
 
+def epoch_order(n: int, seed: int, epoch: int) -> list[int]:
+    """The order of `n` images in one epoch, a function of (seed, epoch) alone."""
+    order: list[int] = np.random.default_rng([seed, epoch]).permutation(n).tolist()
+    return order
+
+
 class EpochSampler(Sampler[int]):
     """All indices of a dataset, shuffled by (seed, epoch). The epoch is the dataset's own where it keeps one.
 
@@ -41,8 +47,7 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         if not self.shuffle:
             return iter(range(len(self)))
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self))
-        return iter(order.tolist())
+        return iter(epoch_order(len(self), self.seed, self.epoch))
 
 
 def loader(

@@ -11,6 +11,9 @@ from vpt.sites.site import Site
 FAMILIES = (timm_vit, timm_eva, timm_beit)
 """One file per family, each with `site(model) -> Site | None` and the timm `MODULES` it covers."""
 
+MODULES = tuple(name for family in FAMILIES for name in family.MODULES)
+"""The timm modules whose every model takes prompts."""
+
 
 def find(model: nn.Module) -> Site:
     """The site of `model`.
@@ -22,7 +25,7 @@ def find(model: nn.Module) -> Site:
         if site is not None:
             return site
     given = f"{type(model).__module__}.{type(model).__qualname__}"
-    supported = ", ".join(f"timm.models.{name}" for family in FAMILIES for name in family.MODULES)
+    supported = ", ".join(f"timm.models.{name}" for name in MODULES)
     raise UnsupportedBackbone(
         f"prompts need a stock transformer; this model is a {given}. Supported: every model of {supported}, "
         "and subclasses that leave their forward methods alone."

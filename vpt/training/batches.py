@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from vpt.data.loader import epoch_order
+
 
 class Labelled(Protocol):
     """What `fit` and `evaluate` read. An item is `{"image": float [3, H, W], "label": int, "index": int}`.
@@ -27,8 +29,8 @@ def mix(*parts: int) -> int:
 
 def epoch_batches(n: int, batch_size: int, *, shuffle: bool, seed: int = 0, epoch: int = 0) -> list[list[int]]:
     """The positions of every global batch of an epoch; the last one may be smaller."""
-    order = np.random.default_rng([seed, epoch]).permutation(n) if shuffle else np.arange(n)
-    return [order[start : start + batch_size].tolist() for start in range(0, n, batch_size)]
+    order = epoch_order(n, seed, epoch) if shuffle else list(range(n))
+    return [order[start : start + batch_size] for start in range(0, n, batch_size)]
 
 
 class Shard(Sampler[list[int]]):

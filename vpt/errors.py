@@ -61,7 +61,7 @@ def nearest(name: str, accepted: Iterable[str]) -> str:
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
-def unknown(kind: str, name: str, accepted: Iterable[str]) -> OptionError:
+def unknown(kind: str, name: object, accepted: Iterable[str]) -> OptionError:
     """The error for a name outside `accepted`, e.g. `unknown("method", "depe", methods)`."""
     names = sorted(accepted)
-    return OptionError(f"unknown {kind} {name!r}{nearest(name, names)}; accepted: {', '.join(names)}")
+    return OptionError(f"unknown {kind} {name!r}{nearest(str(name), names)}; accepted: {', '.join(names)}")

@@ -117,6 +117,47 @@ def test_a_backbone_without_head_answers_with_features() -> None:
     assert vpt.tune(backbone, "deep", num_classes=6)(images(backbone)).shape == (2, 6)
 
 
+def test_detach_after_a_cast_gives_back_a_whole_model() -> None:
+    backbone = small(VIT).float()
+    x, head = images(backbone), backbone.head.weight.detach().clone()
+    expected = backbone(x.float())
+    vpt.tune(backbone, "deep", num_classes=3).double().detach()
+    assert torch.equal(backbone.head.weight, head.double())
+    torch.testing.assert_close(backbone(x), expected.double(), rtol=1e-4, atol=1e-4)
+
+
+def test_trained_buffers_are_restored_also_after_a_cast() -> None:
+    backbone = small(VIT)
+    backbone.fc_norm = nn.BatchNorm1d(48).double()
+    before = backbone.fc_norm.running_mean.clone()
+    tuned = vpt.tune(backbone, "full", num_classes=3).float().train()
+    tuned(images(backbone).float())
+    assert not torch.allclose(backbone.fc_norm.running_mean.double(), before)
+    tuned.detach()
+    assert torch.equal(backbone.fc_norm.running_mean.double(), before)
+
+
+def test_a_detached_model_says_so() -> None:
+    backbone = small(VIT)
+    tuned = vpt.tune(backbone, "deep")
+    tuned.detach()
+    for ask in (tuned.trainable, tuned.trained_state, tuned.frozen_state, tuned.summary):
+        with pytest.raises(OptionError, match="detached"):
+            ask()
+    tuned.train()
+    assert not backbone.training
+
+
+def test_a_failure_while_tuning_leaves_the_model_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = small(VIT)
+    for place in ("_Before", "attach"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"vpt.methods.tuned.{place}", lambda *a: (_ for _ in ()).throw(MemoryError()))
+            with pytest.raises(MemoryError):
+                vpt.tune(backbone, "deep")
+    vpt.tune(backbone, "deep")
+
+
 def test_distilled_models_learn_both_heads() -> None:
     tuned = vpt.tune(small("deit_base_distilled_patch16_224"), "linear", num_classes=6)
     assert {n.rsplit(".", 1)[0] for n in tuned.trainable()} == {"backbone.head", "backbone.head_dist"}
@@ -155,6 +196,22 @@ def test_partial_and_bias_name_what_they_train() -> None:
         ("deep", {"head_init": "zero"}, "did you mean 'zeros'?"),
         ("linear", {"num_classes": 3, "head_init": "keep"}, "needs the backbone's own 5 classes; asked for 3"),
         ("partial", {"blocks": 4}, "blocks is 4; accepted: 1 to 3"),
+        ("partial", {"blocks": 1.5}, "blocks is 1.5"),
+        ("partial", {"blocks": "a"}, "blocks is 'a'"),
+        ("mlp", {"hidden": -1}, "hidden is -1"),
+        ("deep", {"dropout": "high"}, "dropout is 'high'"),
+        ("deep", {"dropout": None}, "dropout is None"),
+        ("deep", {"layers": 1.5}, "layers=1.5; accepted"),
+        ("deep", {"layers": None}, "layers=None; accepted"),
+        ("deep", {"project": "a"}, "project is 'a'"),
+        ("deep", {"project": 0}, "project is 0"),
+        ("deep", {"pool": None}, "unknown pool None"),
+        ("deep", {"init": None}, "init is None"),
+        ("deep", {"init": ["a"]}, "init is ['a']"),
+        ("deep", {"init": "mean", "init_images": torch.zeros(2, 3, 32, 32)}, "init_images is (2, 3, 32, 32)"),
+        ("deep", {"num_classes": "5"}, "num_classes is '5'"),
+        ("frame", {"init": "kmeans"}, "unknown init 'kmeans'"),
+        ("pixels", {"init": "mean"}, "unknown init 'mean'"),
         ("frame", {"border": 32}, "border is 32; for images of 64 x 64 it must be below 32"),
     ],
 )  # fmt: skip

@@ -23,6 +23,7 @@ class Attachment:
     def __init__(self, backbone: nn.Module) -> None:
         if getattr(backbone, _MARK, False):
             raise OptionError("this backbone is already tuned by vpt; call .detach() on that model first")
+        self._backbone = backbone
         self._handles: list[RemovableHandle] = []
         self._attributes: list[tuple[nn.Module, str, Any]] = []
         self._children: list[tuple[nn.Module, str, nn.Module]] = []
@@ -56,6 +57,9 @@ class Attachment:
                 delattr(module, name)
             else:
                 setattr(module, name, value)
+        reference = next(self._backbone.parameters(), None)
         while self._children:
             module, name, child = self._children.pop()
+            if reference is not None:  # the model may have been moved or cast meanwhile, without this child
+                child.to(reference.device, reference.dtype)
             setattr(module, name, child)

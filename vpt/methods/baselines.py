@@ -37,7 +37,7 @@ def bias(site: Site, generator: torch.Generator) -> Learned:
 @method("partial")
 def partial_k(site: Site, generator: torch.Generator, blocks: int = 1) -> Learned:
     """Partial-k: the last k blocks, the final norm, and the head."""
-    if not 1 <= blocks <= site.depth:
+    if not isinstance(blocks, int) or not 1 <= blocks <= site.depth:
         raise OptionError(f"blocks is {blocks!r}; accepted: 1 to {site.depth}, the depth of this backbone")
     own = {name for name, _ in site.backbone.named_children()}
     modules = [f"blocks.{i}" for i in range(site.depth - blocks, site.depth)]
@@ -49,6 +49,8 @@ def partial_k(site: Site, generator: torch.Generator, blocks: int = 1) -> Learne
 def mlp(site: Site, generator: torch.Generator, layers: int = 3, hidden: int | None = None) -> Learned:
     """Mlp-k: a head of k layers on the frozen features."""
     check_positive("layers", layers)
+    if hidden is not None:
+        check_positive("hidden", hidden)
     return Learned(head=partial(mlp_head, layers, hidden))
 
 

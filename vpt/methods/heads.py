@@ -25,8 +25,8 @@ def heads(
     if init not in HEAD_INITS:
         raise unknown("head_init", init, HEAD_INITS)
     classes = site.num_classes if num_classes is None else num_classes
-    if classes < 0 or (classes == 0 and num_classes is not None):
-        raise OptionError(f"num_classes is {num_classes}; accepted: 1 or more, or None for the backbone's own")
+    if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
+        raise OptionError(f"num_classes is {num_classes!r}; accepted: 1 or more, or None for the backbone's own")
     if classes == 0:
         return {}
     keeps = classes == site.num_classes and init in ("auto", "keep") and learned.head is linear_head
@@ -39,7 +39,7 @@ def heads(
 
 def _fresh(site: Site, learned: Learned, classes: int, init: HeadInit, generator: torch.Generator) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # torch's own layer initialisation must not touch the user's global seed
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        torch.default_generator.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         head = learned.head(site.features, classes)
     last = head if isinstance(head, nn.Linear) else [m for m in head.modules() if isinstance(m, nn.Linear)][-1]
     with torch.no_grad():

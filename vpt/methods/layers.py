@@ -22,7 +22,7 @@ def resolve(layers: Layers, depth: int) -> tuple[int, ...]:
 
 
 def _listed(layers: int | Sequence[int]) -> list[int]:
-    found = [layers] if isinstance(layers, int) else list(layers)
+    found = [layers] if not isinstance(layers, Sequence) else list(layers)
     if any(not isinstance(layer, int) or isinstance(layer, bool) for layer in found):
         raise OptionError(f"layers={layers!r}; accepted: {_ACCEPTED}")
     return found

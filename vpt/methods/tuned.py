@@ -28,8 +28,8 @@ class Tuned(nn.Module):
         super().__init__()
         self.site, self.learned, self.method, self.options = site, learned, method, options
         self.path, self.reason, self.head_names = path, reason, tuple(heads)
-        self._attachment = Attachment(site.backbone)
         self._before = _Before(site.backbone, learned)
+        self._attachment = Attachment(site.backbone)
         self.backbone, self.prompts = site.backbone, learned.prompts
         try:
             self._join(heads)
@@ -55,19 +55,24 @@ class Tuned(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, C]` of images `[B, 3, H, W]`."""
-        if self._before.undone:
-            raise OptionError("this model was detached; call vpt.tune again")
+        self._check_attached()
         out: Tensor = self.backbone(images)
         return out
 
     def train(self, mode: bool = True) -> Tuned:
         """As `nn.Module.train`, but frozen modules of the backbone stay in eval."""
-        super().train(mode)
+        self.training = mode
+        if self.prompts is not None:
+            self.prompts.train(mode)
         if not self._before.undone:
             self.backbone.eval()
             for name in (*self.learned.modules, *self.head_names):
                 self.backbone.get_submodule(name).train(mode)
         return self
+
+    def _check_attached(self) -> None:
+        if self._before.undone:
+            raise OptionError("this model was detached; call vpt.tune again")
 
     @property
     def num_classes(self) -> int:
@@ -78,6 +83,7 @@ class Tuned(nn.Module):
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The trained parameters by their names in `named_parameters()`."""
+        self._check_attached()
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def trained_state(self) -> dict[str, Tensor]:
@@ -135,20 +141,24 @@ class _Before:
         self._modes = [(module, module.training) for module in backbone.modules()]
         self._flags = [(parameter, parameter.requires_grad) for parameter in backbone.parameters()]
         active = tuple(f"{name}." if name else "" for name in learned.modules)
-        buffers = {n: b for n, b in backbone.named_buffers() if active and n.startswith(active)}
-        trained = {n: p for n, p in backbone.named_parameters() if n in learned.parameters}
-        self._values = [(tensor, tensor.detach().clone()) for tensor in {**trained, **buffers}.values()]
+        names = {n for n, _ in backbone.named_buffers() if active and n.startswith(active)} | learned.parameters
+        self._values = {n: tensor.detach().clone() for n, tensor in _tensors(backbone).items() if n in names}
 
     def restore(self) -> None:
         if self.undone:
             return
         self.undone = True
+        current = _tensors(self._backbone[0])  # by name: moving a model replaces its buffers
         with torch.no_grad():
-            for tensor, value in self._values:
-                tensor.copy_(value)
+            for name, value in self._values.items():
+                current[name].copy_(value)
         for parameter, flag in self._flags:
             parameter.requires_grad_(flag)
             parameter.grad = None
         for module, mode in self._modes:
             module.training = mode
         self._values.clear()
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}

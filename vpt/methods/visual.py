@@ -72,15 +72,26 @@ def _tokens(
     return Learned(prompts, pool)
 
 
+NAMED = ("uniform", "normal", "zeros")
+
+
 def initializer(init: Init, site: Site, blocks: tuple[int, ...], images: Tensor | None) -> inits.Initializer:
     """The initialiser that the option `init` names. Raises `OptionError` for an unknown name."""
-    if not isinstance(init, str):
-        return inits.from_array(init)
-    named = {"uniform": inits.paper(site.patch_size), "normal": inits.normal(), "zeros": inits.zeros()}
-    if init in named:
-        return named[init]
-    if init not in inits.SELECTIONS:
-        raise unknown("init", init, [*named, *inits.SELECTIONS])
+    if not isinstance(init, str) or init not in inits.SELECTIONS:
+        return without_images(init, site, (*NAMED, *inits.SELECTIONS))
     if images is None:
         raise OptionError(f"init={init!r} takes tokens from images; pass some of the training set as init_images=")
+    resizes = getattr(site.backbone, "dynamic_img_size", False)
+    if images.dim() != 4 or (tuple(images.shape[2:]) != site.image_size and not resizes):
+        height, width = site.image_size
+        raise OptionError(f"init_images is {tuple(images.shape)}; this model reads [n, 3, {height}, {width}]")
     return inits.from_patches(patch_tokens(site, images, blocks), init)
+
+
+def without_images(init: Init, site: Site, accepted: tuple[str, ...] = NAMED) -> inits.Initializer:
+    """The initialisers that need no images: named ones, and arrays."""
+    if not isinstance(init, str):
+        return inits.from_array(init)
+    if init not in NAMED:
+        raise unknown("init", init, accepted)
+    return {"uniform": inits.paper(site.patch_size), "normal": inits.normal(), "zeros": inits.zeros()}[init]

@@ -50,7 +50,10 @@ def kaiming(shape: Sequence[int], generator: torch.Generator | None = None) -> T
 
 def from_array(array: Any) -> Initializer:
     """The given values: `[L, P, d]`, or `[P, d]` for every prompted block alike."""
-    values = torch.as_tensor(array)
+    try:
+        values = torch.as_tensor(array)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise OptionError(f"init is {array!r}; accepted: a name, or numbers of shape [L, P, d] or [P, d]") from error
     values = values if values.is_floating_point() else values.float()
 
     def init(shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
@@ -104,10 +107,10 @@ def from_patches(tokens: Sequence[Tensor], how: str) -> Initializer:
     """
 
     def init(shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
-        if tokens[0].shape[-1] != shape[-1]:
-            raise OptionError(
-                f"prompts of width {shape[-1]} cannot start from patch tokens of width {tokens[0].shape[-1]}"
-            )
+        if not tokens:
+            return torch.zeros(*shape)
+        if (width := tokens[0].shape[-1]) != shape[-1]:
+            raise OptionError(f"prompts of width {shape[-1]} cannot start from patch tokens of width {width}")
         rows = [SELECTIONS[how](layer.float().cpu(), shape[1], generator) for layer in tokens[: shape[0]]]
         return torch.stack(rows).to(torch.float32)
 

@@ -47,13 +47,15 @@ class TokenPrompts(Prompts):
         super().__init__()
         check_positive("length", length)
         check_share("dropout", dropout)
+        if project is not None:
+            check_positive("project", project)
         if dropout_mode not in ("step", "sample"):
             raise OptionError(f"dropout_mode is {dropout_mode!r}; accepted: 'step', 'sample'")
         self.length, self.layers, self.shared = length, tuple(layers), shared
         self.dropout, self.dropout_mode = dropout, dropout_mode
         rows = min(1, len(self.layers)) if shared else len(self.layers)
         self.tokens = nn.Parameter(init((rows, length, project or width), generator))
-        self.projection = projection(project, width, generator) if project else None
+        self.projection = projection(project, width, generator) if project is not None else None
 
     def forward(self, layer: int, batch: int) -> Tensor:
         """The tokens that enter block `layer`: `[1, P, D]`, or `[B, P, D]` while a per-sample mask is drawn."""
@@ -71,7 +73,6 @@ class TokenPrompts(Prompts):
 
 def projection(project: int, width: int, generator: torch.Generator | None) -> nn.Linear:
     """The map from the prompts' own width to D, kaiming-normal with fan-out as in the paper's code."""
-    check_positive("project", project)
     linear: nn.Linear = nn.utils.skip_init(
         nn.Linear, project, width
     )  # torch's own start would draw from the global generator
@@ -88,5 +89,5 @@ def check_positive(name: str, value: object) -> None:
 
 def check_share(name: str, value: float) -> None:
     """Raise `OptionError` unless `value` lies in [0, 1)."""
-    if not 0 <= value < 1:
+    if not isinstance(value, int | float) or not 0 <= value < 1:
         raise OptionError(f"{name} is {value!r}; accepted: a number from 0 up to, not including, 1")

@@ -17,10 +17,10 @@ from vpt.runs.prepare import prepare
 from vpt.runs.search import search
 
 RATES = {
-    "linear": [3e-3, 1e-2, 3e-2],
-    "full": [2e-4, 5e-4, 1e-3],
-    "shallow": [3e-3, 1e-2, 3e-2],
-    "deep": [3e-3, 1e-2, 3e-2],
+    "linear": [1e-2, 3e-2],
+    "full": [3e-4, 1e-3],
+    "shallow": [1e-2, 3e-2],
+    "deep": [1e-2, 3e-2],
 }
 
 

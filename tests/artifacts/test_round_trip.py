@@ -165,6 +165,12 @@ def test_the_card_says_what_it_is(tmp_path: Path) -> None:
         assert part in card
 
 
+def test_the_card_takes_a_provenance_of_any_shape(tmp_path: Path) -> None:
+    save(trained(), tmp_path, provenance={"backbone": "vit_tiny", "data": [1]})
+    assert read(tmp_path).part("backbone") == read(tmp_path).part("absent") == {}
+    assert "backbone: vit_tiny" in (tmp_path / "README.md").read_text()
+
+
 def test_saving_and_loading_leave_the_random_state_alone(tmp_path: Path) -> None:
     model, other = trained("shallow"), backbone()
     state = torch.get_rng_state()

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from vpt.artifacts import read
 from vpt.cli.main import app, main
+from vpt.errors import OptionError
 from vpt.methods import names
 
 ROOT = Path(__file__).parents[2]
@@ -82,8 +83,45 @@ def test_predict_in_three_formats(finished: Path, pictures: Path, tmp_path: Path
     assert abs(sum(float(r["probability"]) for r in rows) - 1) < 1e-4
     assert rows[0]["class"] == found[0]["classes"][0]["class"]
     assert "b.jpg" in output("predict", finished / "artifact", pictures)
-    output("predict", finished, pictures, "-f", "json", "--out", tmp_path / "p.json")
-    assert json.loads((tmp_path / "p.json").read_text()) == found
+    for given in (["-f", "json"], []):
+        output("predict", finished, pictures, *given, "--out", tmp_path / "p.json")
+        assert json.loads((tmp_path / "p.json").read_text()) == found
+
+
+def test_predict_writes_the_format_that_the_file_is_named_for(
+    finished: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output("predict", finished, pictures / "a.png", "--out", tmp_path / "p.CSV")
+    output("predict", finished, pictures / "a.png", "--out", tmp_path / "p.txt", "-f", "csv")
+    assert (tmp_path / "p.CSV").read_text() == (tmp_path / "p.txt").read_text()
+    assert (tmp_path / "p.txt").read_text().startswith("path,rank,class,probability\n")
+    for given, said in (
+        (["p.json", "-f", "csv"], "--format csv contradicts"),
+        (["p.csv", "-f", "table"], "a file takes csv or json"),
+        (["p"], "tells no format"),
+    ):
+        arguments = ("predict", finished, pictures, "--out", tmp_path / "new" / given[0], *given[1:])
+        code, error = failure(capsys, *arguments)
+        assert code == 2
+        assert said in error
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_provenance_that_is_not_a_runs_is_no_crash(
+    finished: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from vpt.artifacts import save
+    from vpt.runs.restore import restore
+
+    said = {"backbone": "vit_tiny", "data": "mine", "data_config": 3, "train": None}
+    save(restore(finished).model, tmp_path / "task", provenance=said)
+    assert "name it: --backbone NAME" in failure(capsys, "predict", tmp_path / "task", pictures)[1]
+    with pytest.raises(OptionError, match="--backbone NAME"):
+        restore(tmp_path / "task")
+    said["backbone"] = json.loads((finished / "result.json").read_text())["config"]["backbone"]
+    save(restore(finished).model, tmp_path / "task", provenance=said)
+    assert "does not say which data" in failure(capsys, "evaluate", tmp_path / "task")[1]
+    assert "a.png" in output("predict", tmp_path / "task", pictures)
 
 
 def test_predict_draws_attention(finished: Path, pictures: Path, tmp_path: Path) -> None:

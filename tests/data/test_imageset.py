@@ -85,6 +85,19 @@ def test_verify_names_all_bad_images_of_all_sets(tmp_path: Path) -> None:
     assert len(task.test) == 6  # nothing was dropped
 
 
+def test_verify_looks_at_the_whole_where_it_has_images_of_its_own(tmp_path: Path) -> None:
+    parts = ("train", "val", "test", "more")
+    tasks = [load_task("folder", write_folders(tmp_path / part, {"a": 3, "b": 3})) for part in parts]
+    train, val, test, more = (task.test for task in tasks)  # two images each
+    steps: list[tuple[int, int]] = []
+    Task("t", train, val, test, train.join(val)).verify(lambda done, total: steps.append((done, total)))
+    assert steps[-1] == (6, 6)
+    Path(more.describe(1)).write_bytes(b"broken")
+    with pytest.raises(DataError, match="1 of 8") as caught:
+        Task("t", train, val, test, train.join(val).join(more)).verify()
+    assert more.describe(1) in str(caught.value)
+
+
 def test_task_wants_the_same_classes_everywhere(arrays: ImageSet) -> None:
     other = ImageSet.from_arrays([picture(0)], [0], "xyz")
     with pytest.raises(DataError, match="val has other classes"):

@@ -13,7 +13,7 @@ from PIL import Image
 from samples import REAL, needs_real, picture, write_folders
 
 from vpt.data import Task, load_task
-from vpt.data.sources import names, registry, source
+from vpt.data.sources import faults, names, registry, source
 from vpt.errors import DataError, OptionError
 
 
@@ -44,6 +44,51 @@ def test_a_new_source_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
     task = load_task("twice", None, "location", train=8, shots=1)
     assert len(task.train) == 8
     assert task.splits["train"].startswith("1 images per class")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shots": "a"}, "shots='a' given; accepted: a whole number from 1, or none"),
+        ({"shots": True}, "shots=True"),
+        ({"seed": -1}, "seed=-1 given; accepted: a whole number from 0"),
+        ({"shots": 2.5}, r"shots=2\.5"),
+        ({"val_fraction": "a"}, "val_fraction='a' given; accepted: a number between 0 and 1"),
+        ({"test_fraction": 2}, "test_fraction=2"),
+        ({"max_pixels": "a"}, "max_pixels='a'"),
+        ({"ignore": [1]}, r"ignore=\[1\] given; accepted: a pattern"),
+        ({"shot": 5}, r"no option 'shot' \(did you mean 'shots'\?\)"),
+    ],
+)
+def test_values_of_options_are_checked(tmp_path: Path, options: dict[str, object], message: str) -> None:
+    write_folders(tmp_path, {"a": 5, "b": 5})
+    with pytest.raises(OptionError, match=message):
+        load_task("folder", tmp_path, **options)
+
+
+def test_faults_are_told_without_loading() -> None:
+    assert len(faults("folder", None, {"shot": 5, "seed": "a", "max_pixels": 0})) == 3
+    assert len(faults("torchvision", "FakeData", {"siez": 5, "download": "yes"})) == 2
+    assert faults("folder", None, {"shots": None, "seed": np.int64(3), "val_fraction": np.float32(0.5)}) == []
+    assert "did you mean 'folder'" in faults("foldr", None, {})[0]
+
+
+def test_what_the_system_refuses_is_a_data_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_sources", dict(registry._sources))
+
+    @source("locked")
+    def locked(root: Path | None, name: str | None) -> Task:
+        raise PermissionError(13, "Permission denied", str(root))
+
+    with pytest.raises(DataError, match=f"'locked' cannot read {tmp_path}.*Permission denied"):
+        load_task("locked", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["folder", "vtab", "torchvision"])
+def test_a_file_in_place_of_a_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=f"file: is a file; source '{name}' takes a folder"):
+        load_task(name, tmp_path / "file", "CIFAR10")
 
 
 # folder
@@ -113,7 +158,8 @@ def test_folder_passes_over_nothing_in_silence(tmp_path: Path, spoil: Callable[[
     with pytest.raises(DataError, match=message):
         load_task("folder", tmp_path)
     if spoil is spoil_file:
-        assert len(load_task("folder", tmp_path, ignore=["*.txt"]).test) == 6
+        for ignore in (["*.txt"], "*.txt"):
+            assert len(load_task("folder", tmp_path, ignore=ignore).test) == 6
 
 
 def test_folder_without_classes(tmp_path: Path) -> None:
@@ -179,6 +225,13 @@ def test_vtab_errors(tmp_path: Path) -> None:
         load_task("vtab", tmp_path)
 
 
+def test_vtab_lists_must_be_utf8(tmp_path: Path) -> None:
+    root = write_vtab(tmp_path / "mine", VTAB)
+    (root / "test.txt").write_bytes("images/test/é.png 1\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"test\.txt: is not UTF-8 text \(byte 0xe9 at 12\)"):
+        load_task("vtab", tmp_path, "mine")
+
+
 @needs_real
 @pytest.mark.parametrize(("name", "classes"), [("cifar", 100), ("caltech101", 102)])
 def test_vtab_real(name: str, classes: int) -> None:
@@ -230,6 +283,18 @@ def test_csv_without_splits_and_with_numbers(tmp_path: Path) -> None:
 def test_csv_errors(tmp_path: Path, rows: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         load_task("csv", write_csv(tmp_path, rows, 2))
+
+
+def test_csv_that_is_no_csv(tmp_path: Path) -> None:
+    file = write_csv(tmp_path, "path,label\n", 1)
+    with pytest.raises(DataError, match=f"{tmp_path}: is a folder; source 'csv' takes a file"):
+        load_task("csv", tmp_path)
+    file.write_bytes("path,label\n0.png,Übung\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"list\.csv: is not UTF-8 text \(byte 0xdc"):
+        load_task("csv", file)
+    file.write_text("path,label\n0.png," + "x" * 200_000 + "\n")
+    with pytest.raises(DataError, match=r"list\.csv: line \d is not CSV"):
+        load_task("csv", file)
 
 
 # embedded

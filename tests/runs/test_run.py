@@ -12,7 +12,7 @@ from support.small_runs import small
 from vpt.artifacts import is_artifact, read
 from vpt.errors import DataError, NonFiniteLoss, OptionError, TrainingError
 from vpt.runs import run as run_module
-from vpt.runs.config import load_config
+from vpt.runs.config import DataConfig, MethodConfig, load_config
 from vpt.runs.run import run, summarise
 
 
@@ -27,7 +27,10 @@ def test_a_finished_run_holds_everything_of_record(finished: Path) -> None:
     assert not list(finished.glob("*.pt"))
     result = json.loads((finished / "result.json").read_text())
     assert result["config"] == load_config(finished / "config.yaml").to_dict()
-    assert {"torch", "timm", "vpt", "python"} <= result["versions"].keys()
+    assert {"torch", "timm", "vpt", "python", "torchvision", "pillow", "accelerate"} <= result["versions"].keys()
+    assert {"albumentations", "numpy", "scikit-learn"} <= result["versions"].keys()
+    assert result["device"].split()[0] in ("cpu", "cuda", "mps")
+    assert result["precision"] == "fp32"
     assert result["data"]["route"] == "embedded"
     assert all(len(digest) == 64 for digest in result["data"]["digests"].values())
     assert result["fingerprint"] == read(finished / "artifact").fingerprint
@@ -80,6 +83,64 @@ def test_trials_that_diverge_are_failed_not_fatal(tmp_path: Path, monkeypatch: p
     assert result["search"]["trials"][0]["failed"] == "loss is nan"
     with pytest.raises(TrainingError, match="every learning rate"):
         run(small(tmp_path / "b", "search={lr: [1, 2], epochs: 1}"), quiet=True)
+
+
+def test_a_trial_whose_last_step_broke_the_model_is_failed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import vpt.training as training
+
+    original = training.fit
+
+    def breaking(model: Any, train: Any, val: Any, config: Any, **more: Any) -> Any:
+        result = original(model, train, val, config, **more)
+        if config.lr > 0.5:
+            next(iter(model.trainable().values())).data.fill_(float("nan"))
+        return result
+
+    monkeypatch.setattr(training, "fit", breaking)
+    result = run(small(tmp_path / "a", "search={lr: [1, 1e-3], epochs: 1}"), quiet=True)
+    assert result["search"]["lr"] == 1e-3
+    trial = json.loads((tmp_path / "a" / "search" / "lr-1" / "trial.json").read_text())
+    assert trial["accuracy"] is None
+    assert "NaN or infinite logits" in trial["failed"]
+
+
+@pytest.mark.parametrize(
+    ("more", "images", "fit_on"),
+    [
+        (["data.options.shots=2"], 20, "train"),
+        (["data.options.shots=2", "data.fit_on=trainval"], 40, "trainval"),
+        (["data.fit_on=train"], 60, "train"),
+    ],
+)
+def test_after_a_search_few_shot_training_stays_few_shot(
+    tmp_path: Path, counted: list[dict[str, Any]], more: list[str], images: int, fit_on: str
+) -> None:
+    rates = "search={lr: [1e-3, 1e-2], epochs: 1}"
+    result = run(small(tmp_path / "run", "data.options.train=60", "train.epochs=1", rates, *more), quiet=True)
+    assert (counted[-2]["did"], counted[-2]["images"]) == ("fit", images)
+    assert result["trained_with"]["data"]["fit_on"] == fit_on
+
+
+def test_the_untouched_backbone_is_recorded_whatever_was_tuned(finished: Path, tmp_path: Path) -> None:
+    frozen = json.loads((finished / "result.json").read_text())
+    config = small(tmp_path / "run", "train.epochs=1")
+    config.method = MethodConfig(name="bias")
+    bias = run(config, quiet=True)
+    assert frozen["backbone_fingerprint"] == frozen["fingerprint"] == bias["backbone_fingerprint"]
+    assert bias["fingerprint"] != bias["backbone_fingerprint"]
+
+
+def test_an_interrupted_run_goes_on_with_other_bookkeeping_and_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt(monkeypatch, "measuring")
+    with pytest.raises(KeyboardInterrupt):
+        run(small(tmp_path / "run"), quiet=True)
+    monkeypatch.undo()
+    more = ["train.log_every=1", "train.checkpoint_every=2", f"data.cache={tmp_path / 'cache'}"]
+    resumed = run(small(tmp_path / "run", *more), quiet=True)
+    assert len(resumed["history"]) == 2
+    assert run(small(tmp_path / "run"), quiet=True) == resumed
 
 
 def test_seeds_are_runs_of_their_own_and_summed_up(tmp_path: Path) -> None:
@@ -162,8 +223,8 @@ def test_a_broken_image_is_named_before_training(tmp_path: Path, counted: list[d
             pixels = np.full((20, 20, 3), 20 * i, np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{i}.png")
     (tmp_path / "pictures" / "dog" / "4.png").write_bytes(b"no image")
-    config = small(tmp_path / "run", "data={source: folder, name: null}", f"data.root={tmp_path / 'pictures'}")
-    config.data.options = {}
+    config = small(tmp_path / "run")
+    config.data = DataConfig(source="folder", root=tmp_path / "pictures")
     with pytest.raises(DataError, match=r"4\.png"):
         run(config, quiet=True)
     assert counted == []

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from vpt.errors import DataError, TrainingError
+from vpt.errors import DataError, OptionError, TrainingError
 from vpt.training import evaluate, predict, write_report
 from vpt.training.evaluate import summarise
 
@@ -48,6 +48,24 @@ def test_figures_are_those_written_out(classes, data):
     assert result.confusion.sum() == n
     assert np.trace(result.confusion) == hits.sum()
     assert result.probabilities.sum(1) == pytest.approx(np.ones(n))
+
+
+def test_classes_and_logits_must_be_as_many():
+    for named in (2, 4):
+        data = TinyData(classes=2)
+        data.images.classes = tuple("abcd"[:named])
+        with pytest.raises(OptionError, match=f"model answers 3 classes, the evaluation data has {named}"):
+            evaluate(TinyTuned(), data)
+    unnamed = evaluate(TinyTuned(), TinyData(classes=2, named=False)).to_dict()
+    assert unnamed["classes"] == ["0", "1", "2"]
+    assert unnamed["per_class_accuracy"]["2"] is None
+
+
+def test_what_cannot_be_predicted_is_told():
+    with pytest.raises(TrainingError, match=r"logits \[B, C\]; for a batch of 5 it gave \[5, 3, 4, 4\]"):
+        predict(nn.Conv2d(3, 3, 1), TinyData(), batch_size=5)
+    with pytest.raises(OptionError, match="batch_size: 0 given; accepted: a whole number from 1"):
+        evaluate(TinyTuned(), TinyData(), batch_size=0)
 
 
 def test_bad_data_and_bad_logits_are_named():

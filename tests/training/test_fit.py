@@ -7,15 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vpt.data import ImageDataset, Preprocessing
+from vpt.data.imageset import ImageSet
 from vpt.errors import DataError, NonFiniteLoss, OptionError, TrainingError
 from vpt.training import fit
 from vpt.training.checkpoint import Checkpoints
 from vpt.training.learner import class_weights
-from vpt.training.log import read_rows
+from vpt.training.log import Group, read_rows
 from vpt.training.preflight import Facts
 from vpt.training.trained import trained_state
 
-from .tiny import TinyData, TinyTuned, metrics, quick, raw_model
+from .tiny import DrawnData, TinyData, TinyTuned, metrics, quick, raw_model
 
 
 def same(a, b):
@@ -109,7 +111,7 @@ def test_a_run_cut_short_goes_on_to_the_same_end(tmp_path, build, stop):
     with pytest.raises(KeyboardInterrupt):
         fit(build(), Cut(), val, config, out=tmp_path, quiet=True)
     assert len(Checkpoints(tmp_path).load()["history"]) == stop
-    later = build(seed=5) if build is raw_model else build()  # the checkpoint holds all that is learned
+    later = build()
     result = fit(later, train, val, config, out=tmp_path, quiet=True)
     assert same(copied(later), copied(whole))
     assert metrics(result.history) == metrics(history)
@@ -141,7 +143,49 @@ def test_another_config_model_or_data_does_not_resume(tmp_path):
         fit(TinyTuned(dropout=0.3), TinyData(), config=quick(), out=tmp_path, quiet=True)
     with pytest.raises(TrainingError, match=r"data\.train\.images: 40 in the checkpoint, 41 now"):
         fit(TinyTuned(), TinyData(41), config=quick(), out=tmp_path, quiet=True)
+    other = TinyTuned()
+    torch.nn.init.ones_(other.prompts["tokens"])
+    with pytest.raises(TrainingError, match=r"that run began.*\n  model\.start: \S+ in the checkpoint, \S+ now$"):
+        fit(other, TinyData(), config=quick(), out=tmp_path, quiet=True)
     fit(TinyTuned(), TinyData(), config=quick(workers=1, log_every=2), out=tmp_path, quiet=True)
+
+
+def test_the_same_labels_on_other_pixels_do_not_resume(tmp_path):
+    def run(images):
+        pixels = Preprocessing(size=(4, 4))
+        fit(raw_model(2), ImageDataset(images, pixels), config=quick(epochs=1), out=tmp_path, quiet=True)
+
+    pictures, labels = np.zeros((8, 4, 4, 3), np.uint8), np.arange(8) % 2
+    run(ImageSet.from_arrays(pictures, labels))
+    run(ImageSet.from_arrays(pictures.copy(), labels))
+    with pytest.raises(TrainingError, match=r"began, .*\n  data\.train\.content: \S+ in the checkpoint, \S+ now$"):
+        run(ImageSet.from_arrays(pictures + 1, labels))
+
+
+def test_workers_draw_other_numbers_in_each_epoch_and_the_same_in_a_second_run():
+    def drawn(workers, **changes):
+        model, seen = raw_model(), []
+        model.register_forward_pre_hook(lambda _, args: seen.extend(args[0][:, 0, 0, 0].tolist()))
+        fit(model, DrawnData(8), config=quick(epochs=2, workers=workers, **changes), quiet=True)
+        return seen[1:]  # the first was looked at before training, drawn from the caller's generators
+
+    first = drawn(1)
+    assert len(set(first)) == 2 * 8
+    assert drawn(1) == first
+    assert not set(drawn(1, seed=1)) & set(first)
+
+
+def test_the_logs_are_closed_even_if_the_last_checkpoint_cannot_be_written(tmp_path, monkeypatch):
+    def full(self, payload):
+        if payload["history"]:
+            raise OSError("the disk is full")
+
+    closed = []
+    monkeypatch.setattr(Checkpoints, "save", full)
+    monkeypatch.setattr(Group, "close", lambda self: closed.append(True))
+    with pytest.raises(OSError, match="disk is full"):
+        fit(TinyTuned(), TinyData(), config=quick(), out=tmp_path, quiet=True)
+    assert closed
 
 
 def test_the_frozen_backbone_is_not_in_the_checkpoint(tmp_path):
@@ -204,6 +248,8 @@ def test_classes_must_agree():
         fit(TinyTuned(), TinyData(), other, quick(), quiet=True)
     with pytest.raises(OptionError, match="model answers 5 classes, the training data has 3"):
         fit(TinyTuned(classes=5), TinyData(), config=quick(), quiet=True)
+    with pytest.raises(OptionError, match="model answers 3 classes, the validation data has 2"):
+        fit(TinyTuned(), TinyData(named=False), TinyData(classes=2), quick(), quiet=True)
 
 
 def test_models_that_cannot_be_trained_are_refused():

@@ -1,5 +1,7 @@
 import inspect
 import io
+import math
+from importlib import metadata
 
 import pytest
 import torch
@@ -88,6 +90,35 @@ def test_a_cut_last_line_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"event": "epoch", "epoch": 1}\n{"event": "epo')
     assert read_rows(path) == [{"event": "epoch", "epoch": 1}]
+
+
+def test_a_line_is_plain_json_whatever_is_in_it(tmp_path):
+    log = JsonLines(tmp_path / "metrics.jsonl")
+    log.note("caf\u00e9\u2028new line")
+    log.step({**STEP, "grad_norm": math.inf})  # as under a loss scaler
+    note, step = read_rows(log.path)
+    assert note["text"] == "caf\u00e9\u2028new line"
+    assert step["grad_norm"] is None
+    log.path.write_bytes(log.path.read_bytes()[:30])  # a cut anywhere leaves text that can be read
+    assert read_rows(log.path) == []
+
+
+def test_versions_of_what_made_the_run_are_told(tmp_path):
+    log = JsonLines(tmp_path / "metrics.jsonl")
+    log.start(Run(TinyTuned(), TinyData(), None, quick(), (), 0, 5, False))
+    versions = read_rows(log.path)[0]["versions"]
+    assert versions["torch"] == metadata.version("torch")
+    assert {"timm", "accelerate"} <= versions.keys()
+
+
+def test_attention_pictures_are_drawn_without_dropout(tmp_path):
+    model = vpt.tune(small_vit(), "deep", length=2, dropout=0.5, num_classes=3)
+    model.train()
+    logger, before = TensorBoard(tmp_path), torch.get_rng_state()
+    logger.start(Run(model, TinyData(5, size=16), None, quick(), ("a", "b", "c"), 0, 5, False))
+    logger.close()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.prompts.training
 
 
 def test_pictures_undo_the_normalisation():

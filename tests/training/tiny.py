@@ -98,6 +98,14 @@ class TinyData:
         return {"image": image, "label": int(self.labels[index]), "index": index}
 
 
+class DrawnData(TinyData):
+    """Images of one number each, drawn from the global generators without regard to the epoch."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        drawn = torch.rand(()) if index % 2 else torch.tensor(np.random.rand())
+        return {**super().__getitem__(index), "image": drawn.float().expand(3, 4, 4)}
+
+
 def quick(**changes: Any) -> FitConfig:
     """A few short epochs without TensorBoard."""
     return FitConfig(**{"epochs": 4, "batch_size": 8, "lr": 0.02, "tensorboard": False, "log_every": 1, **changes})

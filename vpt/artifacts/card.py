@@ -21,7 +21,7 @@ def _front(manifest: Manifest) -> str:
 def _what(manifest: Manifest) -> str:
     backbone, tensors = manifest.fingerprint, manifest.tensors
     shape = backbone["architecture"]
-    name = manifest.provenance.get("backbone", {}).get("name", shape.get("class", "unknown"))
+    name = manifest.part("backbone").get("name", shape.get("class", "unknown"))
     facts = {
         "Method": f"`{manifest.method}`, {_inline(manifest.options)}",
         "Backbone": f"`{name}`: {_inline(shape)}",

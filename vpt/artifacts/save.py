@@ -12,15 +12,21 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vpt.artifacts.card import card
 from vpt.artifacts.schema import CARD, CONFIG, TENSORS, Manifest
 from vpt.data import Preprocessing
 from vpt.errors import ArtifactError, OptionError
 from vpt.methods import Tuned
-from vpt.sites import fingerprint
+from vpt.sites import find, fingerprint
 from vpt.training.files import sync_folder, write_temporary
+
+PACKAGES = (
+    *("vpt", "torch", "torchvision", "timm", "accelerate"),
+    *("albumentations", "numpy", "pillow", "scikit-learn"),
+)
+"""What a result depends on."""
 
 
 def save(
@@ -67,14 +73,23 @@ def save(
 
 def fingerprint_of(model: Tuned) -> dict[str, Any]:
     """The fingerprint of the frozen base under `model`, with the preprocessing that the base itself declares."""
-    declared = jsonable(Preprocessing.of(model.backbone).to_dict())
-    return fingerprint(model.backbone, model.frozen_state(), declared)
+    return _fingerprint(model.backbone, model.frozen_state())
+
+
+def fingerprint_of_backbone(backbone: nn.Module) -> dict[str, Any]:
+    """The fingerprint of a backbone that nothing was done to: of all its tensors but the head."""
+    heads = tuple(f"{name}." for name in find(backbone).heads)
+    return _fingerprint(backbone, {n: t for n, t in backbone.state_dict().items() if not n.startswith(heads)})
+
+
+def _fingerprint(backbone: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    return fingerprint(backbone, tensors, jsonable(Preprocessing.of(backbone).to_dict()))
 
 
 def versions() -> dict[str, str]:
-    """Versions of what made a result: python, vpt, torch, timm."""
+    """Versions of python and of the packages that can change a result; "unknown" for one that is not installed."""
     found = {"python": platform.python_version()}
-    for package in ("vpt", "torch", "timm"):
+    for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:  # run from a checkout that is not installed

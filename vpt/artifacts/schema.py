@@ -39,6 +39,11 @@ class Manifest:
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    def part(self, name: str) -> dict[str, Any]:
+        """What `provenance` says under `name` where that is an object, as `vpt train` writes it; empty elsewhere."""
+        found = self.provenance.get(name)
+        return found if isinstance(found, dict) else {}
+
     def to_json(self) -> str:
         """The file's text, with the schema version and a checksum of all other fields."""
         content = {"schema": SCHEMA, **asdict(self)}

@@ -54,7 +54,7 @@ def _images(saved: Restored, split: str, root: Path | None) -> ImageSet:
     from vpt.errors import unknown
     from vpt.runs.prepare import prepare_task
 
-    if "data_config" not in saved.manifest.provenance:
+    if not saved.manifest.part("data_config"):
         raise OptionError(f"{saved.folder} does not say which data it is for; use vpt.evaluate from Python")
     data = saved.config.data if root is None else replace(saved.config.data, root=root)
     task = prepare_task(data)
@@ -65,7 +65,7 @@ def _images(saved: Restored, split: str, root: Path | None) -> ImageSet:
         raise OptionError(
             f"the images have the classes {_some(list(task.classes))}, the saved task {_some(saved.classes)}"
         )
-    recorded = saved.manifest.provenance.get("data", {}).get("digests", {}).get(split)
+    recorded = saved.manifest.part("data").get("digests", {}).get(split)
     if recorded is not None and sets[split].digest() != recorded:
         note(f"note: these are not the {split} images of the run (their digest differs)")
     return sets[split]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vpt.errors import DataError
+from vpt.errors import DataError, OptionError
 from vpt.runs.console import note, notes, table
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ def predict(
         list[Path], typer.Argument(metavar="PICTURES...", help="Files, or folders (with all below them).")
     ],
     top: Annotated[int, typer.Option(min=1, help="Classes per picture.")] = 5,
-    format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
-    out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal (csv, json).")] = None,
+    format: Annotated[
+        Format | None, typer.Option("--format", "-f", help="By default that of --out, else a table.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this file (.csv, .json) instead of the terminal.")] = None,
     attention: Annotated[
         Path | None, typer.Option(help="Write a picture of where the class token looks, per input, here.")
     ] = None,
@@ -47,21 +50,36 @@ def predict(
     from vpt.runs.restore import restore
     from vpt.training.files import write_atomically
 
+    chosen = settle(format, out)
     files = collect(inputs)
-    with notes(quiet=format is not Format.table):
+    with notes(quiet=chosen is not Format.table):
         saved = restore(run, backbone=backbone, checkpoint=checkpoint, force=force)
         dataset = pictures(saved, files)
         found = predictions(saved, dataset, top=top, batch_size=batch_size)
-    text = {Format.csv: as_csv, Format.json: as_json}.get(format)
-    if text is None and out is None:
+    if chosen is Format.table:
         table(["picture", *(f"{i + 1}." for i in range(min(top, len(saved.classes))))], [_row(p) for p in found])
-    elif out is not None:
-        write_atomically(out, (text or as_csv)(found))
-    elif text is not None:
-        sys.stdout.write(text(found))
+    else:
+        text = as_csv(found) if chosen is Format.csv else as_json(found)
+        write = sys.stdout.write if out is None else partial(write_atomically, out)
+        write(text)
     if attention is not None:
         written = write_maps(saved, dataset, attention, batch_size=batch_size)
         note(f"{len(written)} attention maps in {attention}")
+
+
+def settle(format: Format | None, out: Path | None) -> Format:
+    """The format asked for, or that of the file's suffix. Raises `OptionError` where these contradict each other."""
+    if out is None:
+        return format or Format.table
+    suffixes = {".csv": Format.csv, ".json": Format.json}
+    told = suffixes.get(out.suffix.lower())
+    if format is Format.table:
+        raise OptionError(f"--format table with --out {out}; a file takes csv or json")
+    if format is not None and told not in (None, format):
+        raise OptionError(f"--format {format.value} contradicts the suffix of --out {out}")
+    if (chosen := format or told) is None:
+        raise OptionError(f"--out {out} tells no format; accepted: a name in {' or '.join(suffixes)}, or --format")
+    return chosen
 
 
 def collect(inputs: Sequence[Path]) -> list[Path]:

@@ -79,15 +79,21 @@ def split(items: list[str]) -> tuple[Path | None, list[str]]:
 
 
 def overrides(fields: dict[str, Any], *, data: Text = None, lr: Text = None, seeds: Text = None) -> list[str]:
-    """The command's options as `a.b=c` overrides."""
-    found = {name: value for name, value in fields.items() if value is not None}
-    if data is not None:
-        found |= _data_fields(data)
+    """The command's options as `a.b=c` overrides; texts and paths are quoted, so that YAML takes them as they are."""
+    found = fields if data is None else fields | _data_fields(data)
+    found = {name: _quoted(value) for name, value in found.items() if value is not None}
     if lr is not None:
         found |= {"search.lr": f"[{lr}]"} if "," in lr else {"train.lr": lr}
     if seeds is not None:
         found["seeds"] = f"[{seeds}]"
     return [f"{name}={value}" for name, value in found.items()]
+
+
+def _quoted(value: Any) -> str:
+    """A value as YAML: `data #1`, `2024` and `on` stay the texts that they are."""
+    from json import dumps
+
+    return dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
 
 
 def _data_fields(data: str) -> dict[str, Any]:

@@ -52,14 +52,23 @@ class Task:
         return {"train": self.train, "val": self.val, "test": self.test}
 
     def verify(self, progress: Progress | None = None) -> None:
-        """Decodes every image of the three sets once. Raises `DataError` listing all bad ones."""
-        total = sum(len(images) for images in self.sets().values())
+        """Decodes every image of the task once. Raises `DataError` listing all bad ones."""
+        sets = [*self.sets().values(), *self._beyond()]
+        total = sum(map(len, sets))
         faults: list[str] = []
         before = 0
-        for images in self.sets().values():
+        for images in sets:
             faults += images.faults(_after(before, total, progress))
             before += len(images)
         refuse(faults, total, self.name)
+
+    def _beyond(self) -> list[ImageSet]:
+        """The images of `whole` that are neither in train nor in val, as one set or none."""
+        if self.whole is None:
+            return []
+        known = {images.describe(i) for images in (self.train, self.val) for i in range(len(images))}
+        others = [i for i in range(len(self.whole)) if self.whole.describe(i) not in known]
+        return [self.whole.subset(others)] if others else []
 
     def record(self) -> dict[str, Any]:
         """What a run writes down about its data (JSON-able): route, sizes, digests, splits and decoding rules."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
@@ -11,8 +12,9 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from vpt.artifacts.save import jsonable
 from vpt.errors import OptionError, nearest
-from vpt.training.config import FitConfig
+from vpt.training.config import BOOKKEEPING, FitConfig
 
 
 @dataclass
@@ -37,7 +39,7 @@ class DataConfig:
     options: dict[str, Any] = field(default_factory=dict)
     augment: str = "none"
     cache: Path | None = None  # folder for decoded images, used while nothing is augmented
-    fit_on: str = "auto"  # "train", "trainval", or "auto": train and val together once a search has used val
+    fit_on: str = "auto"  # "train", "trainval", or "auto": trainval once a search has used val, but not for few-shot
 
 
 @dataclass
@@ -81,7 +83,7 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, JSON-able."""
-        plain: dict[str, Any] = _plain(asdict(self))
+        plain: dict[str, Any] = jsonable(asdict(self))
         return plain
 
 
@@ -128,19 +130,28 @@ def check(config: RunConfig) -> list[str]:
 def _given(file: Path | None, overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """What the user wrote, as one nested dict, and what of it could not even be read."""
     faults = [f"{item!r} is no override; write name=value" for item in overrides if not re.match(r"[^=\s]+=", item)]
-    written = OmegaConf.create({}) if file is None else _read(file)
     asked: Any = OmegaConf.create({})
     for item in overrides:
         try:
             asked = OmegaConf.merge(asked, OmegaConf.from_dotlist([item] if "=" in item else []))
         except Exception as error:  # OmegaConf lets the YAML parser's own errors through
             faults.append(f"{item!r} cannot be read: {_first_line(error)}")
-    _drop_foreign_options(written, asked)
+    written = OmegaConf.create({}) if file is None else _read(file)
     try:
+        faults += _drop_flat_sections(written)
+        _drop_foreign_options(written, asked)
         content: Any = OmegaConf.to_container(OmegaConf.merge(written, asked), resolve=True)
     except OmegaConfBaseException as error:
         raise OptionError(f"wrong configuration: {_first_line(error)}") from error
     return content, faults
+
+
+def _drop_flat_sections(written: DictConfig) -> Iterator[str]:
+    """Faults of a file such as `method: deep`, which an override of `method.name` would hide by replacing it."""
+    sections = OmegaConf.structured(RunConfig)
+    for name in [n for n in sections if n in written and is_dataclass(OmegaConf.get_type(sections, n))]:
+        if not isinstance(written[name], DictConfig):
+            yield _flat(name, written.pop(name), sections[name])
 
 
 def _drop_foreign_options(written: DictConfig, asked: Any) -> None:
@@ -175,9 +186,13 @@ def _assign(node: DictConfig, given: Mapping[str, Any], at: str = "") -> Iterato
             if isinstance(value, Mapping):
                 yield from _assign(node[key], value, f"{where}.")
             else:
-                yield f"{where}: {value!r} given; accepted: fields of its own ({', '.join(node[key])})"
+                yield _flat(where, value, node[key])
         else:
             yield from _set(node, key, value, where)
+
+
+def _flat(where: str, value: Any, section: DictConfig) -> str:
+    return f"{where}: {value!r} given; accepted: fields of its own ({', '.join(map(str, section))})"
 
 
 def _set(node: DictConfig, key: str, value: Any, where: str) -> Iterator[str]:
@@ -191,14 +206,6 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return str(value) if isinstance(value, Path) else value
-
-
 # --- checking -------------------------------------------------------------------------------------
 
 
@@ -206,7 +213,7 @@ def _check_names(config: RunConfig) -> Iterator[str]:
     from vpt.backbones.load import check_name
     from vpt.data.augment import PRESETS
     from vpt.data.pixels import INTERPOLATIONS
-    from vpt.data.sources import names as sources
+    from vpt.data.sources import faults
     from vpt.methods import describe
     from vpt.methods.heads import HEAD_INITS
 
@@ -218,27 +225,26 @@ def _check_names(config: RunConfig) -> Iterator[str]:
         describe(config.method.name).bind(config.method.options)
     except OptionError as error:
         yield f"method: {error}"
-    yield from _choice("data.source", config.data.source, sources())
+    yield from (f"data: {fault}" for fault in faults(config.data.source, config.data.name, config.data.options))
     yield from _choice("data.fit_on", config.data.fit_on, ("auto", "train", "trainval"))
     yield from _choice("data.augment", config.data.augment, PRESETS)
     yield from _choice("method.path", config.method.path, ("auto", "hooks", "fused"))
-    yield from _choice("method.head_init", config.method.head_init, HEAD_INITS)
+    if config.method.head_init == "keep":
+        yield "method.head_init: 'keep' given; a run loads its backbone without a head, so that there is none to keep"
+    else:
+        yield from _choice("method.head_init", config.method.head_init, [name for name in HEAD_INITS if name != "keep"])
     yield from _choice("preprocessing.interpolation", config.preprocessing.interpolation, (None, *INTERPOLATIONS))
 
 
 def _check_values(config: RunConfig) -> Iterator[str]:
     if not config.seeds or len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0:
         yield f"seeds: {config.seeds} given; accepted: one or more different whole numbers from 0"
-    if config.data.source == "embedded" and config.data.name is None:
-        yield "data.name: not given; `--data digits` is the least to say"
     if config.train.seed != 0:
         yield f"train.seed: {config.train.seed} given; the seeds of a run stand in seeds=[...]"
-    if any(lr <= 0 for lr in config.search.lr) or len(set(config.search.lr)) != len(config.search.lr):
+    if not all(0 < lr < math.inf for lr in config.search.lr) or len(set(config.search.lr)) != len(config.search.lr):
         yield f"search.lr: {config.search.lr} given; accepted: different numbers above 0"
     if config.search.epochs is not None and config.search.epochs < 1:
         yield f"search.epochs: {config.search.epochs} given; accepted: a whole number from 1, or null"
-    if config.search.lr and config.data.fit_on == "train":
-        yield "data.fit_on: 'train' given; after a search the final training is on 'trainval'"
     for name in ("mean", "std"):
         values = getattr(config.backbone, name)
         if values is not None and (len(values) != 3 or (name == "std" and min(values) <= 0)):
@@ -253,13 +259,19 @@ def _choice(where: str, value: str | None, accepted: Sequence[str | None] | Mapp
         yield f"{where}: {value!r} given{nearest(str(value), names)}; accepted: {', '.join(names)}"
 
 
+INCIDENTAL = frozenset({"out", "data.cache", *(f"train.{name}" for name in BOOKKEEPING)})
+"""Fields that change where a run writes and what it costs, never its result."""
+
+
 def differences(a: RunConfig, b: RunConfig) -> list[str]:
-    """Names of the fields in which two configurations differ, `out` left aside."""
+    """Names of the fields in which two configurations differ, the `INCIDENTAL` ones left aside."""
     return sorted(_differing(a.to_dict(), b.to_dict(), ""))
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any], at: str) -> Iterator[str]:
-    for key in {*a, *b} - ({"out"} if not at else set()):
+    for key in {*a, *b}:
+        if f"{at}{key}" in INCIDENTAL:
+            continue
         x, y = a.get(key), b.get(key)
         if isinstance(x, Mapping) and isinstance(y, Mapping):
             yield from _differing(x, y, f"{at}{key}.")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vpt.artifacts.save import fingerprint_of_backbone
 from vpt.backbones import load_backbone
 from vpt.backbones.load import declare_normalisation
 from vpt.data import ImageDataset, ImageSet, Preprocessing, Task, load_task
@@ -20,11 +21,15 @@ INIT_IMAGES = 256
 
 @dataclass
 class Prepared:
-    """A backbone, a task whose every image has been decoded once, and the preprocessing between them."""
+    """A backbone, a task whose every image has been decoded once, and the preprocessing between them.
+
+    fingerprint: of the backbone as it was loaded, all its tensors but the head.
+    """
 
     backbone: nn.Module
     task: Task
     preprocessing: Preprocessing
+    fingerprint: dict[str, Any]
 
     def dataset(self, images: ImageSet, data: DataConfig, *, augment: str = "none", seed: int = 0) -> ImageDataset:
         """`images` as the backbone takes them, from the cache where nothing is augmented."""
@@ -54,7 +59,8 @@ def prepare(config: RunConfig, *, quiet: bool = False) -> Prepared:
     """Load the backbone and the task of `config`, and decode every image once so that bad ones stop the run here."""
     backbone = prepare_backbone(config.backbone)
     preprocessing = prepare_preprocessing(backbone, config.preprocessing)
-    return Prepared(backbone, prepare_task(config.data, quiet=quiet), preprocessing)
+    untouched = fingerprint_of_backbone(backbone)
+    return Prepared(backbone, prepare_task(config.data, quiet=quiet), preprocessing, untouched)
 
 
 def prepare_backbone(config: BackboneConfig) -> nn.Module:

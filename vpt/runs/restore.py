@@ -38,8 +38,8 @@ def restore(
     """
     folder = find_artifact(folder)
     manifest = read(folder)
-    config = _config(manifest.provenance)
-    if backbone is None and "backbone" not in manifest.provenance:
+    config = _config(manifest)
+    if backbone is None and not manifest.part("backbone"):
         raise OptionError(f"{folder} does not say which backbone it is for; name it: --backbone NAME")
     if backbone is not None:
         config = replace(config, backbone=replace(config.backbone, name=backbone))
@@ -51,10 +51,10 @@ def restore(
     return Restored(model, _preprocessing(manifest, model), names, config, manifest, folder)
 
 
-def _config(provenance: dict[str, Any]) -> RunConfig:
+def _config(manifest: Manifest) -> RunConfig:
     """The parts of a run's configuration that its artefact carries."""
     parts = {"backbone": "backbone", "data": "data_config", "train": "train"}
-    known: dict[str, Any] = {name: provenance[key] for name, key in parts.items() if key in provenance}
+    known: dict[str, Any] = {name: manifest.part(key) for name, key in parts.items()}
     return from_dict(known)
 
 

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vpt.artifacts import save
 from vpt.artifacts.save import fingerprint_of, jsonable, versions
 from vpt.methods import Tuned
@@ -59,9 +61,16 @@ def run(config: RunConfig, *, quiet: bool = False, prepared: Prepared | None = N
 def _settle(config: RunConfig, found: Mapping[str, Any] | None) -> RunConfig:
     """The configuration with the search's answer in place of the search, and `fit_on` decided."""
     lr = config.train.lr if found is None else found["lr"]
-    fit_on = config.data.fit_on if config.data.fit_on != "auto" else ("train" if found is None else "trainval")
-    train, data = replace(config.train, lr=lr), replace(config.data, fit_on=fit_on)
+    train, data = replace(config.train, lr=lr), replace(config.data, fit_on=_fit_on(config))
     return replace(config, train=train, data=data, search=SearchConfig())
+
+
+def _fit_on(config: RunConfig) -> str:
+    """What "auto" means: train and val together once a search has used val, but few-shot training stays few-shot."""
+    if config.data.fit_on != "auto":
+        return config.data.fit_on
+    few_shot = config.data.options.get("shots") is not None
+    return "trainval" if config.search.lr and not few_shot else "train"
 
 
 def _one_of_many(
@@ -119,7 +128,10 @@ def _result(
         "search": found,
         "command": sys.argv,
         "versions": versions(),
+        "device": device_name(model),
+        "precision": settled.train.precision,
         "fingerprint": fingerprint_of(model),
+        "backbone_fingerprint": prepared.fingerprint,
         "preprocessing": prepared.preprocessing.to_dict(),
         "method": {"name": model.method, "path": model.path, "options": model.options},
         "parameters": parameters,
@@ -133,6 +145,12 @@ def _result(
     }
     plain: dict[str, Any] = jsonable(content)
     return plain
+
+
+def device_name(model: Tuned) -> str:
+    """What `model` was trained on, e.g. "cpu" or "cuda (NVIDIA H200)"."""
+    device = next(model.parameters()).device
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
 def _counted(model: Tuned) -> dict[str, list[Any]]:
@@ -183,7 +201,10 @@ def summarise(measured: Sequence[Mapping[str, float]]) -> dict[str, dict[str, An
 
 def _summary(config: RunConfig, results: Sequence[dict[str, Any]], found: Mapping[str, Any] | None) -> dict[str, Any]:
     """The outer record of several seeds."""
-    same = ("versions", "fingerprint", "preprocessing", "parameters", "data")
+    same = (
+        *("versions", "device", "precision", "fingerprint", "backbone_fingerprint"),
+        *("preprocessing", "parameters", "data"),
+    )
     content = {
         "schema": SCHEMA,
         "kind": "seeds",

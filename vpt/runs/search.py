@@ -19,7 +19,7 @@ def search(config: RunConfig, prepared: Prepared, folder: Path, *, quiet: bool =
     """Try each `search.lr` with the first seed and choose the best accuracy on val; of equals, the first listed.
 
     Answers `{"lr", "chosen_on", "trials": [{"lr", "epochs", "accuracy", ...}]}`. A trial that is done is not repeated;
-    one whose loss became infinite or NaN counts as failed. Raises `TrainingError` where all failed.
+    one that came to NaN or infinity, in its loss or its logits, counts as failed. Raises `TrainingError` where all did.
     """
     trials = [_trial(config, prepared, lr, folder / SEARCH / f"lr-{lr:g}", quiet=quiet) for lr in config.search.lr]
     scored = [trial for trial in trials if trial["accuracy"] is not None]
@@ -60,7 +60,10 @@ def _measure(
         train = prepared.dataset(prepared.task.train, data, augment=data.augment, seed=seed)
         result = fit(model, train, None, settings, out=folder, quiet=quiet)
         val = prepared.dataset(prepared.task.val, data)
-        judged = evaluate(model, val, batch_size=config.train.batch_size, workers=config.train.workers)
+        try:
+            judged = evaluate(model, val, batch_size=config.train.batch_size, workers=config.train.workers)
+        except TrainingError as error:  # after `fit` for one reason: the last step left logits that are not finite
+            return {"failed": str(error)}
     finally:
         model.detach()
     return {"accuracy": judged.accuracy, "train_loss": result.history[-1].get("train_loss"), "seconds": result.seconds}

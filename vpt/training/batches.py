@@ -53,15 +53,19 @@ class Shard(Sampler[list[int]]):
 
 
 def load_batches(
-    dataset: Labelled, shard: Shard, *, workers: int = 0, pin_memory: bool = False
+    dataset: Labelled, shard: Shard, *, seed: int = 0, workers: int = 0, pin_memory: bool = False
 ) -> DataLoader[dict[str, Any]]:
-    """A `DataLoader` over `shard`. Workers live for one epoch, so that each sees the dataset's current epoch."""
+    """A `DataLoader` over `shard`. Workers live for one epoch, so that each sees the dataset's current epoch.
+
+    seed: of the workers' random generators, for datasets that draw from them; without workers they draw from the
+    process's own.
+    """
     return DataLoader(
         dataset,  # type: ignore[arg-type]  # any map-style dataset will do
         batch_sampler=shard,
         num_workers=workers,
         pin_memory=pin_memory,
-        generator=torch.Generator(),  # else opening a loader would draw from the global generator
+        generator=torch.Generator().manual_seed(seed),  # else opening a loader would draw from the global generator
     )
 
 

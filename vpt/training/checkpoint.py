@@ -98,6 +98,6 @@ def require_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], where: Pa
     """Raise `TrainingError` listing each difference between a checkpoint's identity and this run's."""
     if lines := differences(saved, now):
         raise TrainingError(
-            f"{where} holds a checkpoint of another run; give resume=False to start anew, or another folder:\n"
-            + "\n".join(f"  {line}" for line in lines)
+            f"{where} holds a checkpoint of another run; give all as it was when that run began, resume=False to start "
+            "anew, or another folder:\n" + "\n".join(f"  {line}" for line in lines)
         )

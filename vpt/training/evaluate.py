@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vpt.errors import DataError, TrainingError
+from vpt.errors import DataError, OptionError, TrainingError
 from vpt.training.batches import Labelled, Shard, describe, epoch_batches, load_batches
 from vpt.training.devices import place
 from vpt.training.modes import evaluating
-from vpt.training.preflight import check_first, check_labels
+from vpt.training.preflight import check_first, check_labels, check_logits, class_names
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -71,7 +71,8 @@ def evaluate(
     """Evaluate `model` (images `[B, 3, H, W]` to logits `[B, C]`) on the whole dataset, on the device it is on.
 
     With an `accelerator` its processes share the images and each gets the whole result, in the accelerator's precision.
-    Raises `DataError` (empty dataset, label outside the classes) or `TrainingError` (logits that are not finite).
+    Raises `DataError` (empty dataset, label outside the classes), `OptionError` (the dataset's classes are not as many
+    as the logits) or `TrainingError` (no logits, or logits that are not finite).
     """
     check_first(dataset, "evaluation")
     return score(model, dataset, batch_size=batch_size, workers=workers, accelerator=accelerator)
@@ -83,12 +84,12 @@ def score(
     """`evaluate` for data that was looked at before, such as `fit`'s."""
     logits, labels = predict(model, dataset, batch_size=batch_size, workers=workers, accelerator=accelerator)
     check_labels(dataset, labels, logits.shape[1], "evaluation")
+    names = class_names(dataset, logits.shape[1], "evaluation")
     broken = np.flatnonzero(~np.isfinite(logits).all(1))
     if len(broken):
         which = ", ".join(describe(dataset, int(i)) for i in broken[:8])
         raise TrainingError(f"the model gives NaN or infinite logits for {len(broken)} images, first {which}")
-    names = tuple(getattr(getattr(dataset, "images", None), "classes", ()))
-    return summarise(logits, labels, names or tuple(str(c) for c in range(logits.shape[1])))
+    return summarise(logits, labels, names)
 
 
 @torch.no_grad()
@@ -101,6 +102,8 @@ def predict(
     accelerator: Accelerator | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits `[n, C]` float64 of the model in evaluation mode, and labels `[n]`; row i is the dataset's i-th image."""
+    if batch_size < 1:
+        raise OptionError(f"batch_size: {batch_size!r} given; accepted: a whole number from 1")
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator is not None else (0, 1)
     shard = Shard(epoch_batches(len(dataset), batch_size, shuffle=False), rank, world)
     device, dtype = place(model)
@@ -110,8 +113,8 @@ def predict(
     with evaluating(model):
         for positions, count, batch in zip(shard, shard.counts, loader, strict=True):
             with accelerator.autocast() if accelerator is not None else nullcontext():
-                logits = model(batch["image"].to(device, dtype))
-            rows = torch.cat([logits.double().cpu(), batch["label"].double().unsqueeze(1)], dim=1)
+                logits = check_logits(model(batch["image"].to(device, dtype)), len(batch["image"]))
+            rows = torch.cat([logits.cpu().double(), batch["label"].double().unsqueeze(1)], dim=1)
             table = torch.zeros(len(dataset), rows.shape[1], dtype=torch.float64) if table is None else table
             table[positions[:count]] = rows[:count]
     if table is None:

@@ -13,7 +13,7 @@ from vpt.training.batches import Labelled, Shard, epoch_batches, load_batches, m
 from vpt.training.config import FitConfig
 from vpt.training.devices import accelerator_for, seed_process
 from vpt.training.evaluate import score
-from vpt.training.frozen import frozen_view
+from vpt.training.head_inputs import as_read_by, needed_part
 from vpt.training.learner import Learner
 from vpt.training.log import Logger
 from vpt.training.loggers import build_loggers
@@ -49,7 +49,8 @@ def fit(
 
     model: a `Tuned`, or any module from images `[B, 3, H, W]` to logits `[B, C]` (trained: what requires a gradient).
     out: folder of checkpoints, `metrics.jsonl` and TensorBoard logs; None writes nothing.
-    resume: go on from the checkpoint in `out`, bit for bit as if never interrupted; False starts anew.
+    resume: go on from the checkpoint in `out`, bit for bit as if never interrupted; False starts anew. Give the model
+    as it was built: one with other starting values (an already trained one, too) is refused as another run's.
     quiet: no progress on the terminal.
 
     The global random generators are seeded from (seed, epoch, process) at each epoch. Under torchrun every process
@@ -60,16 +61,18 @@ def fit(
     accelerator = accelerator_for(config.precision)
     model.to(accelerator.device)
     facts = check(model, train, val, config)
-    net, fed, watched = frozen_view(model, train, val, config, accelerator)
+    net = needed_part(model, train, val)
     learner = Learner(model, config, facts, accelerator, net)
     folder = None if out is None else Path(out)
     log = build_loggers(folder, config, quiet) if accelerator.is_main_process else Logger()
-    progress = Progress(learner, folder, log, identity(model, train, val, config))
+    progress = Progress(learner, folder, log, {} if folder is None else identity(model, train, val, config))
     progress.restore(resume)
 
     if progress.epoch < config.epochs:
         with progress.kept_on_exit():
             log.start(progress.run(train, val, facts.classes))
+            fed = as_read_by(net, model, train, config, accelerator)
+            watched = None if val is None else as_read_by(net, model, val, config, accelerator)
             for epoch in range(progress.epoch, config.epochs):
                 started = time.perf_counter()
                 row = train_epoch(learner, fed, epoch, log)
@@ -86,13 +89,15 @@ def fit(
 def train_epoch(learner: Learner, train: Labelled, epoch: int, log: Logger) -> dict[str, Any]:
     """One pass over the training data; answers the epoch's row of metrics."""
     config, accelerator = learner.config, learner.accelerator
-    seed_process(mix(config.seed, epoch, accelerator.process_index))
+    seed = mix(config.seed, epoch, accelerator.process_index)
+    seed_process(seed)
     if hasattr(train, "set_epoch"):
         train.set_epoch(epoch)
     set_training(learner.model)
     batches = epoch_batches(len(train), config.batch_size, shuffle=True, seed=config.seed, epoch=epoch)
     shard = Shard(batches, accelerator.process_index, accelerator.num_processes)
-    loader = load_batches(train, shard, workers=config.workers, pin_memory=accelerator.device.type == "cuda")
+    pinned = accelerator.device.type == "cuda"
+    loader = load_batches(train, shard, seed=seed, workers=config.workers, pin_memory=pinned)
     loss = weight = correct = images = 0.0
     for position, (batch, count) in enumerate(zip(loader, shard.counts, strict=True)):
         step = epoch * len(shard) + position

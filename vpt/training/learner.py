@@ -58,7 +58,9 @@ class Learner:
         self.net, self._stepper = accelerator.prepare(_Forward(net), self.optimizer)
         self.device, self.dtype = place(model)
         weights = class_weights(config.class_weights, facts)
-        self.weights = None if weights is None else weights.to(self.device)
+        # to the device in the precision of the loss: not every device knows float64
+        wanted = torch.promote_types(self.dtype, torch.float32)
+        self.weights = None if weights is None else weights.to(wanted).to(self.device)
 
     @staticmethod
     def _data_parallel(facts: Facts) -> Any:

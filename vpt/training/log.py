@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +121,7 @@ class JsonLines(Logger):
     def _write(self, event: str, row: dict[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", encoding="utf-8") as file:  # opened per line: nothing is lost, nothing to close
-            file.write(_line({"event": event, **row}))
+            file.write(_line({"event": event, **{name: _finite(value) for name, value in row.items()}}))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -133,17 +135,15 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def _finite(value: Any) -> Any:
+    """None for NaN and infinity, for which JSON has no word: a gradient that a loss scaler skips."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _line(row: dict[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    return json.dumps(row) + "\n"  # ASCII alone: no character that a kill can cut, nor one that ends a line elsewhere
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for package in ("vpt", "torch", "timm", "accelerate"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    packages = ("vpt", "torch", "timm", "accelerate")
+    return {found.name: found.version for found in distributions() if found.name in packages}

@@ -38,16 +38,15 @@ def check(model: nn.Module, train: Labelled, val: Labelled | None, config: FitCo
     held_out = None if val is None else check_dataset(val, "validation", _class_names(train))
     num_classes, unused = _outputs(model, train)
     check_labels(train, labels, num_classes, "training")
+    names = class_names(train, num_classes, "training")
     if val is not None and held_out is not None:
         check_labels(val, held_out, num_classes, "validation")
-    names = _class_names(train)
-    if names and len(names) != num_classes:
-        raise OptionError(f"the model answers {num_classes} classes, the training data has {len(names)}")
+        class_names(val, num_classes, "validation")
     if not isinstance(config.class_weights, str) and len(config.class_weights) != num_classes:
         raise OptionError(
             f"class_weights: {len(config.class_weights)} numbers given; accepted: one per class, {num_classes}"
         )
-    return Facts(labels, num_classes, names or tuple(str(c) for c in range(num_classes)), unused)
+    return Facts(labels, num_classes, names, unused)
 
 
 def check_dataset(dataset: Labelled, what: str, classes: tuple[str, ...] = ()) -> np.ndarray:
@@ -85,6 +84,22 @@ def check_labels(dataset: Labelled, labels: np.ndarray, num_classes: int, what: 
         )
 
 
+def class_names(dataset: Labelled, num_classes: int, what: str) -> tuple[str, ...]:
+    """Names of the model's C classes: the dataset's, else their numbers; raises `OptionError` where it has not C."""
+    names = _class_names(dataset)
+    if names and len(names) != num_classes:
+        raise OptionError(f"the model answers {num_classes} classes, the {what} data has {len(names)}")
+    return names or tuple(str(c) for c in range(num_classes))
+
+
+def check_logits(logits: Any, images: int) -> Tensor:
+    """What a model gave for some images, if it is logits `[images, C]`; else raises `TrainingError`."""
+    if isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == images:
+        return logits
+    got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    raise TrainingError(f"the model must answer logits [B, C]; for a batch of {images} it gave {got}")
+
+
 def _check_item(dataset: Labelled, position: int, what: str) -> int:
     item: Any = dataset[position]
     if not isinstance(item, dict) or not {"image", "label", "index"} <= item.keys():
@@ -116,10 +131,7 @@ def _outputs(model: nn.Module, dataset: Labelled) -> tuple[int, tuple[str, ...]]
     learned = trainable(model)
     image = torch.as_tensor(dataset[0]["image"]).unsqueeze(0).to(device, dtype)
     with evaluating(model), torch.enable_grad():
-        logits: Any = model(image)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != 1:
-        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise TrainingError(f"the model must answer logits [B, C]; for one image it gave {got}")
+        logits = check_logits(model(image), 1)
     if not logits.requires_grad:
         raise TrainingError(f"the logits depend on none of the trained tensors: {', '.join(learned)}")
     slopes = torch.autograd.grad(logits.sum(), list(learned.values()), allow_unused=True)

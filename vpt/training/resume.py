@@ -70,8 +70,10 @@ class Progress:
             self.log.note(f"interrupted; {self.epoch} of {self.config.epochs} epochs are done")
             raise
         finally:
-            self._save()
-            self.log.close()
+            try:
+                self._save()
+            finally:
+                self.log.close()
 
     def _save(self) -> None:
         if self.checkpoints is not None and self._unsaved is not None:

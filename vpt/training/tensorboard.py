@@ -14,6 +14,7 @@ from vpt.training.batches import Labelled
 from vpt.training.devices import place
 from vpt.training.features import features, prompt_norms
 from vpt.training.log import Logger, Run
+from vpt.training.modes import evaluating
 
 SAMPLES, MAPS, PROJECTED = 16, 8, 200
 """How many images are shown, get an attention map, and go into the embedding projector."""
@@ -83,7 +84,8 @@ class TensorBoard(Logger):
         source = run.val if run.val is not None else run.train
         images, _ = pick(source, MAPS)
         device, dtype = place(run.model)
-        maps = class_attention(getattr(run.model, "backbone", run.model), images.to(device, dtype))
+        with evaluating(run.model):  # prompts beside the backbone, too
+            maps = class_attention(getattr(run.model, "backbone", run.model), images.to(device, dtype))
         if maps is None:
             return
         size = (int(images.shape[-2]), int(images.shape[-1]))

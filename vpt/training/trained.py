@@ -46,7 +46,11 @@ def load_trained_state(model: Any, state: Mapping[str, Tensor]) -> None:
 
 
 def identity(model: nn.Module, train: Labelled, val: Labelled | None, config: FitConfig) -> dict[str, Any]:
-    """What a run is, JSON-able: recipe, model (frozen tensors by SHA-256) and data. Equal identities may resume."""
+    """What a run is, JSON-able: recipe, model and data. Runs with equal identities may resume each other.
+
+    To be taken before the first step: tensors count by SHA-256, the trained ones by their values at the start. Reads
+    every image once where the data has a digest (`images.digest()`).
+    """
     learned = trained_state(model)
     frozen = {name: tensor for name, tensor in model.state_dict().items() if name not in learned}
     return {
@@ -56,6 +60,7 @@ def identity(model: nn.Module, train: Labelled, val: Labelled | None, config: Fi
             "method": getattr(model, "method", None),
             "options": _plain(getattr(model, "options", {})),
             "trained": {name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in learned.items()},
+            "start": digest_tensors(learned),
             "frozen": digest_tensors(frozen),
         },
         "data": {"train": _data(train), "val": None if val is None else _data(val)},
@@ -75,11 +80,13 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any], prefix: str = 
 
 
 def _data(dataset: Labelled) -> dict[str, Any]:
-    images = getattr(dataset, "images", None)
+    images: Any = getattr(dataset, "images", None)
     facts: dict[str, Any] = {"images": len(dataset)}
     if (labels := getattr(images, "labels", None)) is not None:
         facts["labels"] = hashlib.sha256(np.asarray(labels, np.int64).tobytes()).hexdigest()
         facts["classes"] = list(getattr(images, "classes", ()))
+    if hasattr(images, "digest"):
+        facts["content"] = images.digest()
     preprocessing: Any = getattr(dataset, "preprocessing", None)
     if hasattr(preprocessing, "to_dict"):
         facts["preprocessing"] = _plain(preprocessing.to_dict())

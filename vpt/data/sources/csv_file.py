@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vpt.data.decode import MAX_PIXELS
 from vpt.data.imageset import ImageSet
 from vpt.data.pictures import Files
-from vpt.data.sources.registry import needs_root, source
+from vpt.data.sources.options import Count, Folder, Fraction, Names, Seed
+from vpt.data.sources.places import needs_file, read_text
+from vpt.data.sources.registry import source
 from vpt.data.split import complete
 from vpt.data.task import Task
 from vpt.errors import DataError, nearest
@@ -32,19 +34,19 @@ def load(
     root: Path | None,
     name: str | None,
     *,
-    images: str | Path | None = None,
-    classes: Sequence[str] | None = None,
-    val_fraction: float = 0.2,
-    test_fraction: float = 0.2,
-    split_seed: int = 0,
-    max_pixels: int = MAX_PIXELS,
+    images: Folder | None = None,
+    classes: Names | None = None,
+    val_fraction: Fraction = 0.2,
+    test_fraction: Fraction = 0.2,
+    split_seed: Seed = 0,
+    max_pixels: Count = MAX_PIXELS,
 ) -> Task:
     """`root` is the CSV file; its paths are relative to `images`, by default the folder it lies in.
 
     Classes are the labels of the training rows, sorted (by value where all are whole numbers), unless given.
     Other columns are not read. All bad rows are named at once in a `DataError`.
     """
-    file = needs_root("csv", root)
+    file = needs_file("csv", root)
     folder = file.parent if images is None else Path(images)
     rows = _rows(file, folder)
     names = list(classes) if classes is not None else _classes([row.label for row in rows if row.split == "train"])
@@ -74,13 +76,15 @@ def load(
 
 
 def _rows(file: Path, folder: Path) -> list[_Row]:
-    with open(file, newline="", encoding="utf-8-sig") as stream:  # spreadsheets begin a file with a byte order mark
-        reader = csv.DictReader(stream)
+    reader = csv.DictReader(io.StringIO(read_text(file), newline=""))
+    try:
         columns = reader.fieldnames or []
         for column in ("path", "label"):
             if column not in columns:
                 raise DataError(f"{file}: no column {column!r}; its header has: {', '.join(columns)}")
         rows = [_row(reader.line_num, cells, "split" in columns) for cells in reader]
+    except csv.Error as error:
+        raise DataError(f"{file}: line {reader.line_num} is not CSV: {error}") from error
     times = Counter(row.path for row in rows)
     faults = [f"line {row.line}: {fault}" for row in rows for fault in _faults(row, folder, times)]
     if faults:

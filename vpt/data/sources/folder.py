@@ -10,7 +10,9 @@ from pathlib import Path
 from vpt.data.decode import MAX_PIXELS, SUFFIXES
 from vpt.data.imageset import ImageSet
 from vpt.data.pictures import Files
-from vpt.data.sources.registry import needs_root, source
+from vpt.data.sources.options import Count, Fraction, Patterns, Seed
+from vpt.data.sources.places import needs_folder
+from vpt.data.sources.registry import source
 from vpt.data.split import complete
 from vpt.data.task import Task
 from vpt.errors import DataError
@@ -24,18 +26,19 @@ def load(
     root: Path | None,
     name: str | None,
     *,
-    val_fraction: float = 0.2,
-    test_fraction: float = 0.2,
-    split_seed: int = 0,
-    ignore: Sequence[str] = (),
-    max_pixels: int = MAX_PIXELS,
+    val_fraction: Fraction = 0.2,
+    test_fraction: Fraction = 0.2,
+    split_seed: Seed = 0,
+    ignore: Patterns = (),
+    max_pixels: Count = MAX_PIXELS,
 ) -> Task:
     """Classes are the subfolders of `root/train` if it is there, else those of `root`, in sorted order.
 
     A missing `test` is held out of the training images, stratified; a missing `val` of what remains.
-    Every file has to be an image, save those matching a pattern in `ignore` (such as "*.txt").
+    Every file has to be an image, save those matching `ignore`: a pattern (such as "*.txt"), or several.
     """
-    root = needs_root("folder", root)
+    root = needs_folder("folder", root)
+    patterns = [ignore] if isinstance(ignore, str) else ignore
     split = (root / "train").is_dir() and bool(_folders(root / "train"))
     train_root = root / "train" if split else root
     classes = _folders(train_root)
@@ -43,12 +46,12 @@ def load(
         raise DataError(f"{root}: no class folders; accepted: {root}/<class>/ or {root}/train/<class>/")
 
     def read(folder: Path) -> ImageSet:
-        return _read(folder, classes, ignore, max_pixels)
+        return _read(folder, classes, patterns, max_pixels)
 
     val = next((root / part for part in VAL_FOLDERS if split and (root / part).is_dir()), None)
     test = root / "test" if split and (root / "test").is_dir() else None
     if split:
-        _refuse_strays(root, ["train", "test", *VAL_FOLDERS], ignore)
+        _refuse_strays(root, ["train", "test", *VAL_FOLDERS], patterns)
     return complete(
         name or root.name,
         read(train_root),

@@ -5,27 +5,42 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vpt.data.fewshot import few_shot
+from vpt.data.sources.options import Count, Seed, misfits
 from vpt.data.task import Task
 from vpt.errors import DataError, OptionError, nearest, unknown
 
 Load = Callable[..., Task]
 """`load(root: Path | None, name: str | None, *, option=..., ...) -> Task`"""
 
-_sources: dict[str, Load] = {}
-_COMMON = ("shots", "seed")
+Check = Callable[[str | None, Mapping[str, Any]], Iterable[str]]
+"""`check(name, further)`: a line per fault in a task's name, and in options beyond the keyword-only arguments."""
 
 
-def source(name: str) -> Callable[[Load], Load]:
-    """Registers a function as the source `name`. Its keyword-only arguments are the source's options."""
+@dataclass(frozen=True)
+class Source:
+    """What loads a source's tasks, and what checks names and options that its signature does not tell of."""
+
+    load: Load
+    check: Check | None = None
+
+
+_sources: dict[str, Source] = {}
+
+
+def source(name: str, check: Check | None = None) -> Callable[[Load], Load]:
+    """Registers a function as the source `name`. Its keyword-only arguments are the source's options.
+
+    Arguments annotated with a type of `vpt.data.sources.options` are held to it before the function is called.
+    """
 
     def register(load: Load) -> Load:
-        _sources[name] = load
+        _sources[name] = Source(load, check)
         return load
 
     return register
@@ -44,8 +59,8 @@ def load_task(
     root: str | Path | None,
     name: str | None = None,
     *,
-    shots: int | None = None,
-    seed: int = 0,
+    shots: Count | None = None,
+    seed: Seed = 0,
     **options: Any,
 ) -> Task:
     """The task `name` of a source.
@@ -55,35 +70,45 @@ def load_task(
     `val_fraction` and `split_seed` where it has no validation set.
     Raises `OptionError` for wrong options and `DataError` for images or labels that cannot be used.
     """
-    if source not in names():
-        raise unknown("source", source, names())
-    load = _sources[source]
-    _check_options(source, load, options)
-    task = load(_existing(root), name, **options)
+    if wrong := faults(source, name, {**options, "shots": shots, "seed": seed}):
+        raise OptionError("\n  ".join(wrong))
+    try:
+        task = _sources[source].load(_existing(root), name, **options)
+    except OSError as error:
+        raise DataError(f"source {source!r} cannot read {root}: {error}") from error
     if shots is None:
         return task
     splits = {**task.splits, "train": f"{shots} images per class of {task.splits.get('train', 'train')}, seed {seed}"}
     return replace(task, train=few_shot(task.train, shots, seed), whole=None, splits=splits)
 
 
-def _check_options(source: str, load: Load, given: dict[str, Any]) -> None:
-    parameters = inspect.signature(load).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return  # it checks them itself
-    accepted = sorted([p.name for p in parameters if p.kind is p.KEYWORD_ONLY] + list(_COMMON))
-    wrong = [f"{option!r}{nearest(option, accepted)}" for option in given if option not in accepted]
-    if wrong:
-        raise OptionError(f"source {source!r} has no option {', '.join(wrong)}; accepted: {', '.join(accepted)}")
+def faults(source: str, name: str | None, options: Mapping[str, Any]) -> list[str]:
+    """One line per reason why `load_task(source, ..., name, **options)` would refuse; no image is looked at."""
+    if source not in names():
+        return [str(unknown("source", source, names()))]
+    return list(_faults(source, name, options))
+
+
+def _faults(source: str, name: str | None, options: Mapping[str, Any]) -> Iterator[str]:
+    entry = _sources[source]
+    parameters = list(inspect.signature(entry.load).parameters.values())
+    accepted = sorted({*_keyword_only(entry.load), *_keyword_only(load_task)})
+    further = {option: value for option, value in options.items() if option not in accepted}
+    if further and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        wrong = ", ".join(f"{option!r}{nearest(option, accepted)}" for option in further)
+        yield f"source {source!r} has no option {wrong}; accepted: {', '.join(accepted)}"
+    for function in (entry.load, load_task):
+        known = {option: options[option] for option in _keyword_only(function) if option in options}
+        yield from (f"source {source!r}: {line}" for line in misfits(function, known))
+    if entry.check is not None:
+        yield from entry.check(name, further)
+
+
+def _keyword_only(function: Callable[..., Any]) -> list[str]:
+    return [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
 
 
 def _existing(root: str | Path | None) -> Path | None:
     if root is not None and not Path(root).exists():
         raise DataError(f"{root}: there is no such file or folder")
     return None if root is None else Path(root)
-
-
-def needs_root(source: str, root: Path | None) -> Path:
-    """`root`, or an `OptionError` where a source cannot do without."""
-    if root is None:
-        raise OptionError(f"source {source!r} needs root: the place where its images lie")
-    return root

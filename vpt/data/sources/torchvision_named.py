@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from vpt.data.imageset import ImageSet
-from vpt.data.sources.registry import needs_root, source
+from vpt.data.sources.options import Flag, Fraction, Seed
+from vpt.data.sources.places import needs_folder
+from vpt.data.sources.registry import source
 from vpt.data.sources.torchvision_pictures import Recipe, TorchvisionPictures
 from vpt.data.split import complete
 from vpt.data.task import Task
@@ -23,15 +25,33 @@ _SPLITS = {
 _OWN = ("self", "root", "transform", "target_transform", "transforms", "loader", "download", "is_valid_file")
 
 
-@source("torchvision")
+def _check(name: str | None, further: Mapping[str, Any]) -> Iterator[str]:
+    """Faults of the dataset's name and of the arguments that go to its class."""
+    try:
+        accepted = parameters(name)
+    except OptionError as error:
+        yield str(error)
+        return
+    free = [n for n in accepted if n not in _OWN and n != "train"]
+    own = ["download", "val_fraction", "test_fraction", "split_seed", "shots", "seed"]
+    wrong = [f"{option!r}{nearest(option, free + own)}" for option in further if option not in free]
+    if wrong:
+        yield f"torchvision's {name} has no option {', '.join(wrong)}; accepted: {', '.join(free + own)}"
+    subset = [] if "train" in accepted else ["split"]  # that one is ours to set
+    missing = [n for n in free if accepted[n].default is inspect.Parameter.empty and n not in [*further, *subset]]
+    if missing:
+        yield f"torchvision's {name} also needs: {', '.join(missing)}"
+
+
+@source("torchvision", _check)
 def load(
     root: Path | None,
     name: str | None,
     *,
-    download: bool = False,
-    val_fraction: float = 0.2,
-    test_fraction: float = 0.2,
-    split_seed: int = 0,
+    download: Flag = False,
+    val_fraction: Fraction = 0.2,
+    test_fraction: Fraction = 0.2,
+    split_seed: Seed = 0,
     **arguments: Any,
 ) -> Task:
     """The dataset class `name` of `torchvision.datasets`; nothing is downloaded unless `download=True`.
@@ -40,8 +60,7 @@ def load(
     class (`split="letters"` for EMNIST, `target_type="identity"` for CelebA, `size=100` for FakeData).
     """
     accepted = parameters(name)
-    _check(str(name), accepted, arguments)
-    folder = str(needs_root("torchvision", root)) if "root" in accepted else None
+    folder = str(needs_folder("torchvision", root)) if "root" in accepted else None
     base = Recipe(str(name), folder, tuple(arguments.items()), download if "download" in accepted else None)
     parts = _parts(base, accepted)
     classes = parts["train"].classes
@@ -77,18 +96,6 @@ def parameters(name: str | None) -> dict[str, inspect.Parameter]:
         if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
             break
     return {n: p for n, p in found.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-
-
-def _check(name: str, accepted: dict[str, inspect.Parameter], given: dict[str, Any]) -> None:
-    free = [n for n in accepted if n not in _OWN and n != "train"]
-    own = ["download", "val_fraction", "test_fraction", "split_seed", "shots", "seed"]
-    wrong = [f"{option!r}{nearest(option, free + own)}" for option in given if option not in free]
-    if wrong:
-        raise OptionError(f"torchvision's {name} has no option {', '.join(wrong)}; accepted: {', '.join(free + own)}")
-    subset = [] if "train" in accepted else ["split"]  # that one is ours to set
-    missing = [n for n in free if accepted[n].default is inspect.Parameter.empty and n not in [*given, *subset]]
-    if missing:
-        raise OptionError(f"torchvision's {name} also needs: {', '.join(missing)}")
 
 
 def _parts(base: Recipe, accepted: dict[str, inspect.Parameter]) -> dict[str, ImageSet]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from vpt.data.decode import MAX_PIXELS
 from vpt.data.imageset import ImageSet
 from vpt.data.pictures import Files
-from vpt.data.sources.registry import needs_root, source
+from vpt.data.sources.options import Count
+from vpt.data.sources.places import needs_folder, read_text
+from vpt.data.sources.registry import source
 from vpt.data.task import Task
 from vpt.errors import DataError, OptionError, nearest
 
@@ -21,13 +23,13 @@ NUM_CLASSES = dict(
 
 
 @source("vtab")
-def load(root: Path | None, name: str | None, *, max_pixels: int = MAX_PIXELS) -> Task:
+def load(root: Path | None, name: str | None, *, max_pixels: Count = MAX_PIXELS) -> Task:
     """The task in `root/name`, or in `root` itself where no name is given.
 
     The number of classes comes from `classnames.json` if present, else from VTAB's own table, else from the labels of
     train and validation; a label outside of it raises `DataError`.
     """
-    folder = _folder(needs_root("vtab", root), name)
+    folder = _folder(needs_folder("vtab", root), name)
     lists = {part: _read_list(folder, part) for part in ("train800", "val200", "test")}
     both = [*lists["train800"], *lists["val200"]]
     whole = _read_list(folder, "train800val200") if (folder / "train800val200.txt").exists() else both
@@ -68,7 +70,7 @@ def _read_list(folder: Path, part: str) -> list[tuple[str, int]]:
     if not file.exists():
         raise DataError(f"{file}: there is no such file")
     lines, faults = [], []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         path, _, label = line.strip().rpartition(" ")
         if not path or not label.isdecimal():
             faults += [f"line {number}: {line!r} is not '<image path> <label>'"] if line.strip() else []
@@ -86,7 +88,7 @@ def _classes(folder: Path, labels: list[int]) -> list[str]:
     if not file.exists():
         return [str(c) for c in range(NUM_CLASSES.get(folder.name, max(labels) + 1))]
     try:
-        names = json.loads(file.read_text(encoding="utf-8"))
+        names = json.loads(read_text(file))
     except ValueError as error:
         raise DataError(f"{file}: not readable as JSON: {error}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -6,13 +6,14 @@ from support.matrix import small
 
 import vpt
 from vpt.data import ImageDataset, Preprocessing, load_task
+from vpt.errors import TrainingError
 from vpt.training import evaluate, fit
 from vpt.training import fit as fit_function
-from vpt.training.frozen import HeadInputs
+from vpt.training.head_inputs import HeadInputs
 
 from .tiny import quick
 
-fit_module = __import__(fit_function.__module__, fromlist=["frozen_view"])
+fit_module = __import__(fit_function.__module__, fromlist=["needed_part"])
 
 
 def images_of(backbone, augment="none"):
@@ -28,7 +29,7 @@ def run(variant, method, monkeypatch=None, **options):
     model = vpt.tune(backbone, method, num_classes=10, head_init="normal", **options)
     train, val = images_of(backbone)
     if monkeypatch:
-        monkeypatch.setattr(fit_module, "frozen_view", lambda model, train, val, *_: (model, train, val))
+        monkeypatch.setattr(fit_module, "needed_part", lambda model, train, val: model)
     history = fit(model, train, val, quick(epochs=4, lr=0.01, batch_size=8), quiet=True).history
     return model, history, sum(seen)
 
@@ -54,6 +55,27 @@ def test_one_pass_gives_what_a_pass_per_epoch_gives(variant, method, monkeypatch
 def test_what_learns_before_the_head_is_computed_every_epoch(method):
     _, _, passes = run("flexivit_base", method)
     assert passes >= 4 * (24 + 12)
+
+
+def test_a_run_that_is_finished_or_refused_costs_no_pass(tmp_path):
+    def passes(**changes):
+        backbone = small("flexivit_base")
+        seen = []
+        backbone.patch_embed.register_forward_hook(lambda m, a, out: seen.append(len(out)))
+        model = vpt.tune(backbone, "linear", num_classes=10)
+        try:
+            fit(model, *images_of(backbone), quick(epochs=2, **changes), out=tmp_path, quiet=True)
+        finally:
+            done.append(sum(seen))
+
+    done = []
+    passes()
+    passes()
+    with pytest.raises(TrainingError, match=r"config\.lr"):
+        passes(lr=0.5)
+    first, finished, refused = done
+    assert first >= 24 + 12
+    assert finished == refused == 1  # looked at before training
 
 
 def test_augmented_images_are_never_taken_for_the_same():

@@ -50,24 +50,29 @@ class HeadInputs:
         return self.dataset.images
 
 
-def frozen_view(
-    model: nn.Module, train: Labelled, val: Labelled | None, config: FitConfig, accelerator: Accelerator
-) -> tuple[nn.Module, Labelled, Labelled | None]:
-    """(heads, head inputs of train, of val) where that is exact, else the three as they are.
+def needed_part(model: nn.Module, train: Labelled, val: Labelled | None) -> nn.Module:
+    """What every epoch must go through: the `Heads` of the model where that is exact, else the model.
 
     Exact where nothing before the head learns and no image is augmented: every epoch would compute the same inputs.
     """
     sets = [train] if val is None else [train, val]
     if not (isinstance(model, Tuned) and _learns_heads_alone(model) and all(map(_never_changes, sets))):
-        return model, train, val
-    heads = {name: model.backbone.get_submodule(name) for name in model.head_names}
-    seen = [HeadInputs(one, head_inputs(model, heads, one, config, accelerator)) for one in sets]
-    return Heads(heads), seen[0], seen[1] if val is not None else None
+        return model
+    return Heads({name: model.backbone.get_submodule(name) for name in model.head_names})
+
+
+def as_read_by(
+    net: nn.Module, model: nn.Module, dataset: Labelled, config: FitConfig, accelerator: Accelerator
+) -> Labelled:
+    """`dataset` as `net`, the `needed_part` of `model`, reads it. For heads that takes a pass over all images."""
+    if not isinstance(net, Heads):
+        return dataset
+    return HeadInputs(dataset, head_inputs(model, net.heads, dataset, config, accelerator))
 
 
 @torch.no_grad()
 def head_inputs(
-    model: nn.Module, heads: Mapping[str, nn.Module], dataset: Labelled, config: FitConfig, accelerator: Accelerator
+    model: nn.Module, heads: nn.ModuleDict, dataset: Labelled, config: FitConfig, accelerator: Accelerator
 ) -> Tensor:
     """What each head reads of every image, `[n, K, D]`, on the CPU."""
     batches = Shard(epoch_batches(len(dataset), config.batch_size, shuffle=False))

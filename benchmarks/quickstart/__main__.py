@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from rich.console import Console
@@ -15,32 +13,8 @@ from rich.table import Table
 
 from benchmarks.quickstart import plan as plans
 from benchmarks.quickstart import report
+from benchmarks.quickstart.execute import execute_all
 from vpt.errors import VptError
-from vpt.runs.config import RunConfig
-from vpt.runs.run import run
-
-
-def one_thread() -> None:
-    """Each worker computes on one core: several small models at once are faster than one on all cores."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def execute(config: RunConfig) -> str:
-    """Do one run, and answer with its name and accuracy."""
-    result = run(config, quiet=True)
-    name = f"{config.data.name}, {config.method.name}, seed {config.seeds[0]}"
-    return f"{name}: {result['metrics']['accuracy']:.1%} in {result['seconds']:.0f} s"
-
-
-def execute_all(configs: list[RunConfig], workers: int) -> None:
-    """Do all runs; a line for each. Finished ones are read, not repeated."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_thread) as pool:
-        futures = [pool.submit(execute, config) for config in configs]
-        for done, future in enumerate(as_completed(futures), 1):
-            print(f"[{done}/{len(configs)}] {future.result()}", flush=True)
 
 
 def arguments(given: list[str] | None) -> argparse.Namespace:

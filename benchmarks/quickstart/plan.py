@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from vpt.errors import unknown
-from vpt.runs.config import RunConfig, load_config
+from vpt.runs.config import RunConfig
+from vpt.runs.reading import load_config
 
 SETTINGS = Path(__file__).with_name("settings.yaml")
 

@@ -72,11 +72,12 @@ def chart(tasks: Sequence[str], rows: Sequence[Row]) -> bytes:
                 continue
             mean = statistics.fmean(values)
             spread = statistics.stdev(values) if len(values) > 1 else 0
-            axis.errorbar(row.trained, mean, yerr=spread, fmt="o", capsize=3, markersize=7)
-            axis.annotate(row.method, (row.trained, mean), xytext=(6, 6), textcoords="offset points")
+            axis.errorbar(row.trained, mean, yerr=spread, fmt="o", capsize=3, markersize=7, label=row.method)
         axis.set(title=task, xscale="log", xlabel="trained parameters", ylabel="test accuracy, %")
-        axis.margins(x=0.25, y=0.2)
+        axis.margins(x=0.15, y=0.2)
         axis.grid(alpha=0.3)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     plt.close(figure)

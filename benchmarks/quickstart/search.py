@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.quickstart import plan as plans
-from benchmarks.quickstart.__main__ import one_thread
+from benchmarks.quickstart.execute import processes
 from vpt.runs.config import RunConfig
 from vpt.runs.prepare import prepare
 from vpt.runs.search import search
@@ -40,8 +38,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(plans.settings()["tasks"]))
     args = parser.parse_args()
     configs = plans.plan(args.out, args.tasks, list(RATES), [0])
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context, initializer=one_thread) as pool:
+    with processes(os.cpu_count()) as pool:
         for line in pool.map(choose, configs):
             print(line, flush=True)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vpt.runs.config import load_config
+from vpt.runs.reading import load_config
 from vpt.runs.run import run
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,8 @@ from support.small_runs import small
 from vpt.artifacts import is_artifact, read
 from vpt.errors import DataError, NonFiniteLoss, OptionError, TrainingError
 from vpt.runs import run as run_module
-from vpt.runs.config import DataConfig, MethodConfig, load_config
+from vpt.runs.config import DataConfig, MethodConfig
+from vpt.runs.reading import load_config
 from vpt.runs.run import run, summarise
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from vpt.cli.train import overrides, split
 from vpt.errors import OptionError
-from vpt.runs.config import differences, from_dict, load_config, to_yaml
+from vpt.runs.config import differences, to_yaml
+from vpt.runs.reading import from_dict, load_config
 
 BASE = ["data.name=digits"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vpt.runs.config import RunConfig, load_config
+from vpt.runs.config import RunConfig
+from vpt.runs.reading import load_config
 
 SMALL = [
     "backbone.pretrained=false", "backbone.image_size=16", "data.name=digits",

@@ -45,7 +45,8 @@ def train(
 
     Run again, an interrupted run goes on and a finished one is left alone.
     """
-    from vpt.runs.config import load_config, to_yaml
+    from vpt.runs.config import to_yaml
+    from vpt.runs.reading import load_config
 
     shorthands = overrides(
         {"backbone.name": backbone, "backbone.checkpoint": checkpoint, "data.root": root, "method.name": method,

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vpt.errors import ArtifactError, OptionError
-from vpt.runs.config import RunConfig, differences, load_config, to_yaml
+from vpt.runs.config import RunConfig, differences, to_yaml
+from vpt.runs.reading import load_config
 from vpt.training.files import write_atomically
 
 CONFIG, RESULT, ARTIFACT, SEARCH = "config.yaml", "result.json", "artifact", "search"

@@ -12,8 +12,9 @@ from vpt.artifacts import Manifest, load, read
 from vpt.data import Preprocessing
 from vpt.errors import OptionError
 from vpt.methods import Tuned
-from vpt.runs.config import RunConfig, from_dict
+from vpt.runs.config import RunConfig
 from vpt.runs.prepare import prepare_backbone
+from vpt.runs.reading import from_dict
 from vpt.runs.record import find_artifact
 
 

@@ -1,0 +1,66 @@
+"""What a configuration may say: every value that cannot be, in one list."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from vpt.attach.choose import PATHS
+from vpt.errors import OptionError, nearest
+from vpt.runs.config import RunConfig
+
+
+def check(config: RunConfig) -> list[str]:
+    """One line per value that cannot be: names of other layers, ranges, and combinations."""
+    return [*_check_names(config), *_check_values(config), *(f"train.{line}" for line in config.train.problems())]
+
+
+def _check_names(config: RunConfig) -> Iterator[str]:
+    from vpt.backbones.load import check_name
+    from vpt.data.augment import PRESETS
+    from vpt.data.pixels import INTERPOLATIONS
+    from vpt.data.sources import faults
+    from vpt.methods import describe
+    from vpt.methods.heads import HEAD_INITS
+
+    try:
+        check_name(config.backbone.name)
+    except OptionError as error:
+        yield f"backbone.name: {error}"
+    try:
+        describe(config.method.name).bind(config.method.options)
+    except OptionError as error:
+        yield f"method: {error}"
+    yield from (f"data: {fault}" for fault in faults(config.data.source, config.data.name, config.data.options))
+    yield from _choice("data.fit_on", config.data.fit_on, ("auto", "train", "trainval"))
+    yield from _choice("data.augment", config.data.augment, PRESETS)
+    yield from _choice("method.path", config.method.path, PATHS)
+    if config.method.head_init == "keep":
+        yield "method.head_init: 'keep' given; a run loads its backbone without a head, so that there is none to keep"
+    else:
+        yield from _choice("method.head_init", config.method.head_init, [name for name in HEAD_INITS if name != "keep"])
+    yield from _choice("preprocessing.interpolation", config.preprocessing.interpolation, (None, *INTERPOLATIONS))
+
+
+def _check_values(config: RunConfig) -> Iterator[str]:
+    if not config.seeds or len(set(config.seeds)) != len(config.seeds) or min(config.seeds) < 0:
+        yield f"seeds: {config.seeds} given; accepted: one or more different whole numbers from 0"
+    if config.train.seed != 0:
+        yield f"train.seed: {config.train.seed} given; the seeds of a run stand in seeds=[...]"
+    if not all(0 < lr < math.inf for lr in config.search.lr) or len(set(config.search.lr)) != len(config.search.lr):
+        yield f"search.lr: {config.search.lr} given; accepted: different numbers above 0"
+    if config.search.epochs is not None and config.search.epochs < 1:
+        yield f"search.epochs: {config.search.epochs} given; accepted: a whole number from 1, or null"
+    for name in ("mean", "std"):
+        values = getattr(config.backbone, name)
+        if values is not None and (len(values) != 3 or (name == "std" and min(values) <= 0)):
+            yield f"backbone.{name}: {values} given; accepted: three numbers{', above 0' if name == 'std' else ''}"
+    if config.backbone.image_size is not None and config.backbone.image_size < 1:
+        yield f"backbone.image_size: {config.backbone.image_size} given; accepted: a whole number of pixels from 1"
+
+
+def _choice(where: str, value: str | None, accepted: Sequence[str | None] | Mapping[str, Any]) -> Iterator[str]:
+    if value not in accepted:
+        names = ["null" if name is None else name for name in accepted]
+        yield f"{where}: {value!r} given{nearest(str(value), names)}; accepted: {', '.join(names)}"

@@ -40,7 +40,7 @@ class Prepared:
         """The method of `config` on the backbone, with a fresh head for the task's classes."""
         method = config.method
         options = {**method.options, "head_init": method.head_init}
-        if needs_images(options):
+        if needs_images(method.name, options):
             options["init_images"] = self._init_images()
         return tune(
             self.backbone, method.name, num_classes=len(self.task.classes), path=method.path, seed=seed,
@@ -93,8 +93,10 @@ def prepare_task(config: DataConfig, *, quiet: bool = False) -> Task:
     return task
 
 
-def needs_images(options: dict[str, Any]) -> bool:
-    """Whether these method options start prompts from the training images' own patch tokens."""
+def needs_images(method: str, options: dict[str, Any]) -> bool:
+    """Whether the method takes images and these options start its prompts from their patch tokens."""
+    from vpt.methods import describe
     from vpt.prompts.init import SELECTIONS
 
-    return isinstance(options.get("init"), str) and options["init"] in SELECTIONS
+    named = isinstance(options.get("init"), str) and options["init"] in SELECTIONS
+    return named and "init_images" in describe(method).options

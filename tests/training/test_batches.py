@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpt.training.batches import Shard, epoch_batches, load_batches, mix
+from vpt.data.loader import mix
+from vpt.training.batches import Shard, epoch_batches, load_batches
 
 from .tiny import TinyData
 

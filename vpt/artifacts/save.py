@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,7 @@ from vpt.errors import ArtifactError, OptionError
 from vpt.methods import Tuned
 from vpt.sites import find, fingerprint
 from vpt.training.files import sync_folder, write_temporary
-
-PACKAGES = (
-    *("vpt", "torch", "torchvision", "timm", "accelerate"),
-    *("albumentations", "numpy", "pillow", "scikit-learn"),
-)
-"""What a result depends on."""
+from vpt.training.versions import versions
 
 
 def save(
@@ -84,17 +77,6 @@ def fingerprint_of_backbone(backbone: nn.Module) -> dict[str, Any]:
 
 def _fingerprint(backbone: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     return fingerprint(backbone, tensors, jsonable(Preprocessing.of(backbone).to_dict()))
-
-
-def versions() -> dict[str, str]:
-    """Versions of python and of the packages that can change a result; "unknown" for one that is not installed."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-            found[package] = "unknown"
-    return found
 
 
 def jsonable(value: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -13,6 +12,7 @@ from vpt.data.augment import Augmentation
 from vpt.data.cache import Cache
 from vpt.data.decode import Pixels
 from vpt.data.imageset import ImageSet, Progress
+from vpt.data.loader import mix
 from vpt.data.pixels import Preprocessing
 from vpt.errors import OptionError
 
@@ -64,10 +64,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
         """Image `index` as `uint8 [H, W, 3]` at the model's size, augmented."""
         if self.cache is not None:
             return self.cache[index]
-        return self.preprocessing.resize(self.augment(self.images.decode(index), self._sample_seed(index)))
-
-    def _sample_seed(self, index: int) -> int:
-        return int(np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)[0])
+        return self.preprocessing.resize(self.augment(self.images.decode(index), mix(self.seed, self.epoch, index)))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         pixels = torch.from_numpy(self.pixels(index)).permute(2, 0, 1)

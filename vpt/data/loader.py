@@ -12,6 +12,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from vpt.errors import OptionError
 
 
+def mix(*parts: int) -> int:
+    """One well-mixed seed in [0, 2³²) from several non-negative numbers."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
 def epoch_order(n: int, seed: int, epoch: int) -> list[int]:
     """The order of `n` images in one epoch, a function of (seed, epoch) alone."""
     order: list[int] = np.random.default_rng([seed, epoch]).permutation(n).tolist()

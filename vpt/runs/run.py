@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from vpt.artifacts import save
-from vpt.artifacts.save import fingerprint_of, jsonable, versions
+from vpt.artifacts.save import fingerprint_of, jsonable
 from vpt.methods import Tuned
 from vpt.runs.config import RunConfig, SearchConfig
 from vpt.runs.console import note
@@ -21,6 +21,7 @@ from vpt.runs.prepare import Prepared, prepare
 from vpt.runs.record import ARTIFACT, RESULT, claim, is_main_process, read_json, write_json
 from vpt.runs.search import forget_checkpoints, search
 from vpt.training import evaluate, fit
+from vpt.training.versions import versions
 
 SCHEMA = 1
 METRICS = ("accuracy", "mean_class_accuracy", "macro_f1")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
@@ -20,11 +19,6 @@ class Labelled(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Any: ...
-
-
-def mix(*parts: int) -> int:
-    """One well-mixed seed in [0, 2³²) from several non-negative numbers."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
 def epoch_batches(n: int, batch_size: int, *, shuffle: bool, seed: int = 0, epoch: int = 0) -> list[list[int]]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from vpt.training.batches import Labelled, Shard, epoch_batches, load_batches, mix
+from vpt.data.loader import mix
+from vpt.training.batches import Labelled, Shard, epoch_batches, load_batches
 from vpt.training.config import FitConfig
 from vpt.training.devices import accelerator_for, seed_process
 from vpt.training.evaluate import score

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import nn
 from vpt.training.batches import Labelled
 from vpt.training.config import FitConfig
 from vpt.training.files import write_atomically
+from vpt.training.versions import versions
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class JsonLines(Logger):
                 "train_images": len(run.train),
                 "val_images": 0 if run.val is None else len(run.val),
                 "classes": len(run.classes),
-                "versions": _versions(),
+                "versions": versions(),
             },
         )
 
@@ -142,8 +142,3 @@ def _finite(value: Any) -> Any:
 
 def _line(row: dict[str, Any]) -> str:
     return json.dumps(row) + "\n"  # ASCII alone: no character that a kill can cut, nor one that ends a line elsewhere
-
-
-def _versions() -> dict[str, str]:
-    packages = ("vpt", "torch", "timm", "accelerate")
-    return {found.name: found.version for found in distributions() if found.name in packages}

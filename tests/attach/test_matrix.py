@@ -50,7 +50,7 @@ def test_hooks_equal_the_forward_pass_written_out(variant: str) -> None:
     x = images(model, batch=3)
     for pattern in PATTERNS:
         try:
-            tuned = vpt.tune(model, "deep", length=4, layers=pattern, init="normal", seed=3)
+            tuned = vpt.tune(model, "deep", length=4, layers=pattern, init="normal", seed=3, path="hooks")
         except vpt.errors.OptionError:
             assert len(model.blocks) < 3
             continue

@@ -33,7 +33,7 @@ def test_summary_counts_what_is_trained() -> None:
     total = sum(p.numel() for p in tuned.parameters())
     line = tuned.summary().splitlines()[-1]
     assert line == f"trainable params: {trained:,} || all params: {total:,} || trainable%: {100 * trained / total:.4f}"
-    assert "hooks" in tuned.summary()
+    assert "path: fused (exact here)" in tuned.summary()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_detached_model_says_so() -> None:
 
 def test_a_failure_while_tuning_leaves_the_model_free(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = small(VIT)
-    for place in ("_Before", "attach"):
+    for place in ("_Before", "attach_fused"):
         with monkeypatch.context() as patch:
             patch.setattr(f"vpt.methods.tuned.{place}", lambda *a: (_ for _ in ()).throw(MemoryError()))
             with pytest.raises(MemoryError):
@@ -190,7 +190,9 @@ def test_partial_and_bias_name_what_they_train() -> None:
         ("deep", {"init": torch.zeros(2, 2)}, "init has shape (2, 2); these prompts have shape (3, 10, 48)"),
         ("deep", {"pool": "prompt"}, "did you mean 'prompts'?"),
         ("deep", {"pool": "prompts", "layers": "none"}, "no block is prompted"),
-        ("deep", {"path": "quick"}, "path is 'quick'; accepted: 'auto', 'hooks', 'fused'"),
+        ("deep", {"path": "fuse"}, "did you mean 'fused'?"),
+        ("deep", {"path": "fused", "pool": "prompts"}, "pool='prompts' reads what the prompts become"),
+        ("linear", {"path": "fused"}, "not possible here: no prompts that are tokens"),
         ("deep", {"dropout_mode": "batch"}, "dropout_mode is 'batch'"),
         ("deep", {"num_classes": 0}, "num_classes is 0"),
         ("deep", {"head_init": "zero"}, "did you mean 'zeros'?"),

@@ -50,7 +50,13 @@ def test_equals_the_weights_of_unfused_attention(key, prompted):
     if prompted:
         tuned = vpt.tune(model, "deep", length=5)
         torch.nn.init.normal_(tuned.prompts.tokens)
+        fast = class_attention(model, images)
+        tuned.detach()
+        values = tuned.prompts.tokens.detach()
+        tuned = vpt.tune(model, "deep", length=5, path="hooks", init=values)
     maps = class_attention(model, images)
+    if prompted:
+        torch.testing.assert_close(fast, maps)
     expected = observed(model, images)[:, :, 0, -16:].mean(1).reshape(2, 4, 4)
     torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-6)
     assert (maps.sum((1, 2)) < 1).all()

@@ -12,8 +12,11 @@ from vpt.sites.site import Site
 
 
 def with_gap(pairs: Tensor, at: int, length: int, fill: float | bool) -> Tensor:
-    """`[..., N, N]` to `[..., N + P, N + P]`: P rows and columns of `fill` before index `at`."""
-    for dim in (-2, -1):
+    """`[..., N, N]` to `[..., N + P, N + P]`: P rows and columns of `fill` before index `at`.
+
+    A single row that stands for all (`[..., 1, N]`) gets columns only.
+    """
+    for dim in (-2, -1) if pairs.shape[-2] == pairs.shape[-1] else (-1,):
         gap = list(pairs.shape)
         gap[dim] = length
         head, tail = pairs.narrow(dim, 0, at), pairs.narrow(dim, at, pairs.shape[dim] - at)

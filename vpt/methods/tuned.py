@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vpt.attach import Attachment, attach
+from vpt.attach import Attachment, Fused, attach, attach_fused, trunk
 from vpt.errors import ArtifactError, OptionError
 from vpt.methods.method import Learned
 from vpt.sites.site import Site
@@ -30,6 +30,7 @@ class Tuned(nn.Module):
         self.path, self.reason, self.head_names = path, reason, tuple(heads)
         self._before = _Before(site.backbone, learned)
         self._attachment = Attachment(site.backbone)
+        self._fused: list[Fused] = []
         self.backbone, self.prompts = site.backbone, learned.prompts
         try:
             self._join(heads)
@@ -51,16 +52,44 @@ class Tuned(nn.Module):
             self.prompts.to(reference.device)
             if reference.dtype == torch.float64:
                 self.prompts.double()
-            attach(self.prompts, self.site, self._attachment, self.learned.pool)
+            if self.path == "fused":
+                self._fused = attach_fused(self.prompts, self.site, self._attachment)
+            else:
+                attach(self.prompts, self.site, self._attachment, self.learned.pool)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, C]` of images `[B, 3, H, W]`."""
         self._check_attached()
-        out: Tensor = self.backbone(images)
+        out: Tensor = trunk.forward(self.site, images) if self._fused else self.backbone(images)
         return out
+
+    def fold(self) -> Tuned:
+        """Make the prompts constants of every pass without gradients, until training, loading or moving the model.
+
+        A folded model costs the frozen backbone and a longer softmax. Without effect on the hooks path.
+        """
+        dtype = next(self.backbone.parameters()).dtype
+        for block in self.eval()._fused:
+            block.fold(dtype)
+        return self
+
+    def _unfold(self) -> None:
+        for block in self._fused:
+            block.unfold()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        self._unfold()
+        return super()._apply(fn, recurse)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As `nn.Module.load_state_dict`; a folded model is unfolded."""
+        self._unfold()
+        return super().load_state_dict(*args, **kwargs)
 
     def train(self, mode: bool = True) -> Tuned:
         """As `nn.Module.train`, but frozen modules of the backbone stay in eval."""
+        if mode:
+            self._unfold()
         self.training = mode
         if self.prompts is not None:
             self.prompts.train(mode)
@@ -104,6 +133,7 @@ class Tuned(nn.Module):
         ]
         if faults:
             raise ArtifactError(f"these tensors do not fit method {self.method!r}: " + "; ".join(sorted(faults)))
+        self._unfold()
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(state[name])
@@ -128,6 +158,7 @@ class Tuned(nn.Module):
     def detach(self) -> nn.Module:
         """Take everything off and answer with the backbone, bit for bit as it was given to `vpt.tune`."""
         self._attachment.undo()
+        self._fused = []
         self._before.restore()
         return self.backbone
 

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 Positions = Literal["absolute", "rotary", "relative"]
 Reads = Literal["first", "prefix", "patches", "all"]
+Told = list[dict[str, Any]]
+"""The keyword arguments that each block is called with: positions, biases."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Site:
     prefix: tokens before the patches (class, distillation, registers); prompts stand right after them.
     pooling: timm's name of the pooling (`token`, `avg`, `map`, ... or an empty string).
     reads: which of the tokens pooling reads: the first, the whole prefix, the patches, or all.
+    enter: from the backbone and images `[B, 3, H, W]` to the tokens `[B, N, D]` before the first block, and what each
+        block is told beside them.
     positions: how blocks know positions; `rotary` and `relative` need room made for inserted tokens.
     heads: names of the classifier modules.
     """
@@ -29,6 +33,7 @@ class Site:
     prefix: int
     pooling: str
     reads: Reads
+    enter: Callable[[Any, Tensor], tuple[Tensor, Told]]
     positions: Positions = "absolute"
     heads: tuple[str, ...] = ("head",)
 

@@ -1,4 +1,4 @@
-"""What keeps working while prompts are attached, and what prompts mean for masks, pools and dropout."""
+"""What keeps working while prompts are attached, by either path; what they mean for masks, pools and dropout."""
 
 from __future__ import annotations
 
@@ -20,8 +20,16 @@ VIT, EVA, BEIT = "flexivit_base", "vit_7b_patch16_dinov3", "beit_base_patch16_22
 FAMILIES = [VIT, EVA, BEIT, "mixed rotary", "vit_base_patch16_siglip_224"]
 
 
+PATH = "auto"
+
+
+@pytest.fixture(params=["hooks", "auto"], autouse=True)
+def by_either_path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "PATH", request.param)
+
+
 def tuned_small(variant: str = VIT, method: str = "deep", **options: object) -> vpt.Tuned:
-    tuned = vpt.tune(small(variant), method, **{"init": "normal", "length": 3, **options})
+    tuned = vpt.tune(small(variant), method, **{"init": "normal", "length": 3, "path": PATH, **options})
     torch.nn.init.normal_(tuned.prompts.tokens, generator=torch.Generator().manual_seed(5))
     return tuned
 
@@ -55,6 +63,7 @@ def test_pickling_attached_and_detached(variant: str) -> None:
 
 @pytest.mark.parametrize("variant", FAMILIES)
 def test_compiles_without_a_graph_break(variant: str) -> None:
+    torch.compiler.reset()  # else the models of earlier tests count as recompilations of this one
     tuned = tuned_small(variant)
     x = images(tuned.backbone)
     compiled = torch.compile(tuned, fullgraph=True, backend="aot_eager")

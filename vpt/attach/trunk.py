@@ -1,0 +1,50 @@
+"""A backbone's forward pass in steps, so that a part of it can be left out where nothing reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timm.models import checkpoint
+from torch import Tensor, nn
+
+from vpt.attach.fused import Fused
+from vpt.sites.site import Site, Told
+
+
+def forward(site: Site, images: Tensor) -> Tensor:
+    """Logits `[B, C]` of images `[B, 3, H, W]`, with the prompts that are attached to `site`."""
+    tokens, told = site.enter(site.backbone, images)
+    return leave(site, through(site, tokens, told, 0, site.depth))
+
+
+def through(site: Site, tokens: Tensor, told: Told, start: int, stop: int) -> Tensor:
+    """Tokens `[B, N, D]` that enter block `start` to those that enter block `stop`.
+
+    After the last block, where it is fused, only the tokens that pooling reads.
+    """
+    for layer in range(start, stop):
+        block, kwargs = site.blocks[layer], told[layer]
+        if layer == site.depth - 1 and (rows := rows_read(site)) is not None:
+            kwargs = {**kwargs, "rows": rows}
+        tokens = _call(site, block, tokens, kwargs)
+    return tokens
+
+
+def leave(site: Site, tokens: Tensor) -> Tensor:
+    """Logits `[B, C]` from the tokens after the last block."""
+    backbone: Any = site.backbone
+    logits: Tensor = backbone.forward_head(backbone.norm(tokens))
+    return logits
+
+
+def rows_read(site: Site) -> int | None:
+    """How many of the first tokens pooling reads, if the last block is fused and they are part of the prefix."""
+    count = {"first": 1, "prefix": site.prefix}.get(site.reads)
+    fused = isinstance(site.blocks[-1].__dict__.get("forward"), Fused)
+    return count if fused and count is not None and count <= site.prefix else None
+
+
+def _call(site: Site, block: nn.Module, tokens: Tensor, told: dict[str, Any]) -> Tensor:
+    backbone: Any = site.backbone
+    out: Tensor = checkpoint(block, tokens, **told) if backbone.grad_checkpointing else block(tokens, **told)
+    return out

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import PIL
 import torch
 from numpy.typing import NDArray
 
+from vpt.data.arrays import open_rows, whole_file, write_header
 from vpt.data.decode import RULES, Pixels
 from vpt.data.imageset import DECODING_THREADS, ImageSet, Progress, refuse
 from vpt.data.pixels import Preprocessing
@@ -65,46 +64,25 @@ def key(images: ImageSet, preprocessing: Preprocessing) -> str:
 
 
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
-    try:
-        mapped = np.load(path, mmap_mode="r")
-    except (OSError, EOFError, ValueError):  # not there, or cut short
-        return False
-    return bool(mapped.shape == shape and mapped.dtype == np.uint8)
+    found = open_rows(path, shape[0])
+    return found is not None and found.shape == shape and found.dtype == np.uint8
 
 
 def _write(
     path: Path, shape: tuple[int, ...], images: ImageSet, preprocessing: Preprocessing, progress: Progress | None
 ) -> None:
-    """Written beside its final name, synced, renamed: a reader sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=".npy")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            _fill(file, shape, images, preprocessing, progress)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _fill(
-    file: IO[bytes], shape: tuple[int, ...], images: ImageSet, preprocessing: Preprocessing, progress: Progress | None
-) -> None:
-    # Plain writes instead of a writable map: a full disk is then an OSError, not the end of the process.
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
+    """Decode all images into `path`; raises `DataError` listing all that cannot be, and leaves no file then."""
     faults: list[str] = []
-    for done, row in enumerate(_rows(images, preprocessing), 1):
-        if isinstance(row, DataError):
-            faults.append(str(row))
-        elif not faults:
-            file.write(row.tobytes())
-        if progress:
-            progress(done, len(images))
-    refuse(faults, len(images), images.name)
+    with whole_file(path) as file:
+        write_header(file, shape, np.uint8)
+        for done, row in enumerate(_rows(images, preprocessing), 1):
+            if isinstance(row, DataError):
+                faults.append(str(row))
+            elif not faults:
+                file.write(row.tobytes())
+            if progress:
+                progress(done, len(images))
+        refuse(faults, len(images), images.name)
 
 
 def _rows(images: ImageSet, preprocessing: Preprocessing) -> Iterator[Pixels | DataError]:
@@ -117,9 +95,3 @@ def _rows(images: ImageSet, preprocessing: Preprocessing) -> Iterator[Pixels | D
     with ThreadPoolExecutor(DECODING_THREADS) as pool:
         for start in range(0, len(images), _CHUNK):
             yield from pool.map(row, range(start, min(start + _CHUNK, len(images))))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -102,7 +102,7 @@ def _seed(
         images = task.trainval if data.fit_on == "trainval" else task.train
         train = prepared.dataset(images, data, augment=data.augment, seed=seed)
         val = prepared.dataset(task.val, data) if data.fit_on == "train" else None
-        fitted = fit(model, train, val, settings, out=folder, quiet=quiet)
+        fitted = fit(model, train, val, settings, out=folder, quiet=quiet, cache=data.cache)
         test = prepared.dataset(task.test, data)
         evaluation = evaluate(model, test, batch_size=settings.batch_size, workers=settings.workers)
         result = _result(asked, settled, model, prepared, evaluation, fitted, found)

@@ -13,7 +13,10 @@ OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("step", "epoch")
 PRECISIONS = ("fp32", "bf16", "fp16")
 DECAYABLE = ("bias", "norm", "prompts")
-BOOKKEEPING = ("workers", "log_every", "checkpoint_every", "tensorboard")
+BOOKKEEPING = (
+    *("workers", "log_every", "checkpoint_every", "tensorboard"),
+    *("frozen_cache_gb", "gradient_checkpointing", "compile"),
+)
 """Fields that change what a run costs or writes, never what it computes."""
 
 
@@ -37,6 +40,9 @@ class FitConfig:
     class_weights: Any = "none"  # "none" | "balanced" | one weight per class
     seed: int = 0
     workers: int = 0
+    frozen_cache_gb: float = 8.0  # most disk for what the frozen part gives, computed once per image; 0: none
+    gradient_checkpointing: bool = False  # blocks computed again in the backward pass: less memory, more time
+    compile: bool = False  # torch.compile
     log_every: int = 10  # steps
     checkpoint_every: int = 1  # epochs
     tensorboard: bool = True
@@ -143,6 +149,9 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "clip_norm": _optional(_real(lambda v: v > 0, "a number above 0")),
     "seed": _whole(0),
     "workers": _whole(0),
+    "frozen_cache_gb": _real(lambda v: v >= 0, "a number from 0"),
+    "gradient_checkpointing": _FLAG,
+    "compile": _FLAG,
     "log_every": _whole(1),
     "checkpoint_every": _whole(1),
     "tensorboard": _FLAG,

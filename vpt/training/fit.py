@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from vpt.data.loader import mix
+from vpt.methods import Tuned
 from vpt.training.batches import Labelled, Shard, epoch_batches, load_batches
 from vpt.training.config import FitConfig
 from vpt.training.devices import accelerator_for, seed_process
 from vpt.training.evaluate import score
-from vpt.training.head_inputs import as_read_by, needed_part
+from vpt.training.frozen_inputs import FrozenInputs, Store, affordable_part, store_in
 from vpt.training.learner import Learner
 from vpt.training.log import Logger
 from vpt.training.loggers import build_loggers
-from vpt.training.modes import set_training
+from vpt.training.modes import checkpointing, set_training
+from vpt.training.needed import Heads, Tail
 from vpt.training.preflight import check
 from vpt.training.resume import Progress
 from vpt.training.schedule import learning_rate
@@ -45,6 +48,7 @@ def fit(
     out: Path | str | None = None,
     resume: bool = True,
     quiet: bool = False,
+    cache: Path | str | None = None,
 ) -> FitResult:
     """Train the learned part of `model` in place and leave it in evaluation mode.
 
@@ -53,6 +57,8 @@ def fit(
     resume: go on from the checkpoint in `out`, bit for bit as if never interrupted; False starts anew. Give the model
     as it was built: one with other starting values (an already trained one, too) is refused as another run's.
     quiet: no progress on the terminal.
+    cache: folder that keeps, for later runs too, what the frozen part of a `Tuned` gives for images that never change;
+        None: a temporary one. It is bounded by `config.frozen_cache_gb`.
 
     The global random generators are seeded from (seed, epoch, process) at each epoch. Under torchrun every process
     calls `fit` alike. Raises `OptionError`, `DataError`, `TrainingError` before the first step, `NonFiniteLoss` at any.
@@ -62,29 +68,41 @@ def fit(
     accelerator = accelerator_for(config.precision)
     model.to(accelerator.device)
     facts = check(model, train, val, config)
-    net = needed_part(model, train, val)
-    learner = Learner(model, config, facts, accelerator, net)
     folder = None if out is None else Path(out)
     log = build_loggers(folder, config, quiet) if accelerator.is_main_process else Logger()
+    net = affordable_part(model, train, val, config, log)
+    fast: Any = torch.compile(net) if config.compile else net
+    learner = Learner(model, config, facts, accelerator, fast)
     progress = Progress(learner, folder, log, {} if folder is None else identity(model, train, val, config))
     progress.restore(resume)
 
     if progress.epoch < config.epochs:
-        with progress.kept_on_exit():
+        with progress.kept_on_exit(), store_in(cache, config) as store, checkpointing(model, config):
             log.start(progress.run(train, val, facts.classes))
-            fed = as_read_by(net, model, train, config, accelerator)
-            watched = None if val is None else as_read_by(net, model, val, config, accelerator)
+            started = time.perf_counter()
+            fed = _as_read_by(net, model, train, learner, store, log)
+            watched = None if val is None else _as_read_by(net, model, val, learner, store, log)
             for epoch in range(progress.epoch, config.epochs):
-                started = time.perf_counter()
                 row = train_epoch(learner, fed, epoch, log)
                 if watched is not None:
                     row |= validate(net, watched, config, accelerator)
-                progress.advance({**row, "seconds": time.perf_counter() - started})
+                now = time.perf_counter()
+                progress.advance({**row, "seconds": now - started})
+                started = now
             log.finish()
     model.eval()
     learner.optimizer.zero_grad()
     history = progress.history
     return FitResult(history, len(history), sum(row["seconds"] for row in history))
+
+
+def _as_read_by(
+    net: nn.Module, model: nn.Module, dataset: Labelled, learner: Learner, store: Store, log: Logger
+) -> Labelled | FrozenInputs:
+    """`dataset` as `net`, all of `model` or a part of it, reads it."""
+    if isinstance(net, Heads | Tail) and isinstance(model, Tuned):
+        return store.inputs(net, model, dataset, learner.config, learner.accelerator, log)
+    return dataset
 
 
 def train_epoch(learner: Learner, train: Labelled, epoch: int, log: Logger) -> dict[str, Any]:

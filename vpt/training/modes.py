@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
+
+from vpt.errors import OptionError
+from vpt.training.config import FitConfig
 
 
 def set_training(model: nn.Module) -> None:
@@ -30,3 +34,22 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+@contextmanager
+def checkpointing(model: nn.Module, config: FitConfig) -> Iterator[None]:
+    """timm's gradient checkpointing inside, where `config` asks for it, and as it was afterwards."""
+    if not config.gradient_checkpointing:
+        yield
+        return
+    backbone: Any = getattr(model, "backbone", model)
+    if not hasattr(backbone, "set_grad_checkpointing"):
+        raise OptionError(
+            f"gradient_checkpointing: True given; accepted for timm models, not for a {type(backbone).__name__}"
+        )
+    before = bool(getattr(backbone, "grad_checkpointing", False))
+    backbone.set_grad_checkpointing(True)
+    try:
+        yield
+    finally:
+        backbone.set_grad_checkpointing(before)

@@ -1,0 +1,67 @@
+"""Arrays on disk with one row per image: written as a whole or not at all, read through a memory map."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+def open_rows(path: Path, count: int) -> NDArray[Any] | None:
+    """The array `[count, ...]` in `path`, mapped; None where there is none, or a damaged or other one."""
+    try:
+        mapped = np.load(path, mmap_mode="r")
+    except (OSError, EOFError, ValueError):  # not there, or cut short
+        return None
+    return mapped if mapped.ndim and len(mapped) == count else None
+
+
+def write_rows(path: Path, count: int, chunks: Iterable[NDArray[Any]]) -> None:
+    """Write `chunks` `[b, ...]`, `count` rows together, to `path`; an exception on the way leaves nothing behind."""
+    with whole_file(path) as file:
+        written = 0
+        for chunk in chunks:
+            if not written:
+                write_header(file, (count, *chunk.shape[1:]), chunk.dtype)
+            file.write(np.ascontiguousarray(chunk).tobytes())
+            written += len(chunk)
+        if written != count:
+            raise ValueError(f"{written} rows came for an array of {count}")
+
+
+def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: DTypeLike) -> None:
+    """The head of a `.npy` file."""
+    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name once all is written and synced: a reader sees all of it or nothing.
+
+    To be filled by plain writes rather than a writable map: a full disk is then an OSError, not the process's end.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

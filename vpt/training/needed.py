@@ -1,0 +1,115 @@
+"""What every epoch must go through: the model from the first module on that learns. All before gives the same numbers
+for an image each time, so it is computed once per image (see `vpt.training.frozen_inputs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vpt.attach import trunk
+from vpt.methods import Tuned
+from vpt.prompts import AddedPrompts, TokenPrompts
+from vpt.training.batches import Labelled
+
+
+class Heads(nn.Module):
+    """The heads of a tuned model (the very same modules) on what they read, `[B, K, D]`; K heads are averaged."""
+
+    start = "head"
+
+    def __init__(self, heads: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict(dict(heads))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits `[B, C]`."""
+        return torch.stack([head(inputs[:, k]) for k, head in enumerate(self.heads.values())]).mean(0)
+
+    def read(self, model: Tuned, images: Tensor) -> Tensor:
+        """What each head reads of images `[B, 3, H, W]`: `[B, K, D]`."""
+        caught: dict[str, Tensor] = {}
+        handles = [head.register_forward_pre_hook(_Catch(caught, name)) for name, head in self.heads.items()]
+        try:
+            model(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return torch.stack([caught[name] for name in self.heads], 1)
+
+
+class Tail(nn.Module):
+    """A tuned model from block `start` on: tokens `[B, N, D]` that enter it, to logits `[B, C]`.
+
+    image: any one image `[3, H, W]` of the data; its size decides what the blocks are told about positions.
+    """
+
+    def __init__(self, model: Tuned, start: int, image: Tensor) -> None:
+        super().__init__()
+        self.model, self.start = model, start
+        reference = next(model.parameters())
+        with torch.no_grad():
+            blank = torch.zeros_like(image, device=reference.device, dtype=reference.dtype)
+            self.told = model.site.enter(model.backbone, blank.unsqueeze(0))[1]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits `[B, C]`."""
+        site = self.model.site
+        return trunk.leave(site, trunk.through(site, tokens, self.told, self.start, site.depth))
+
+    def read(self, model: Tuned, images: Tensor) -> Tensor:
+        """The tokens `[B, N, D]` of images `[B, 3, H, W]` that enter block `start`."""
+        tokens, told = model.site.enter(model.backbone, images)
+        return trunk.through(model.site, tokens, told, 0, self.start)
+
+
+def needed_part(model: nn.Module, train: Labelled, val: Labelled | None) -> nn.Module:
+    """`Heads` or `Tail` of the model where something frozen comes before and no image is augmented, else the model."""
+    sets = [train] if val is None else [train, val]
+    if not (isinstance(model, Tuned) and model.head_names and all(map(_never_changes, sets))):
+        return model
+    if _learns_heads_alone(model):
+        return Heads({name: model.backbone.get_submodule(name) for name in model.head_names})
+    start = first_learned_block(model)
+    return Tail(model, start, torch.as_tensor(train[0]["image"])) if start else model
+
+
+def first_learned_block(model: Tuned) -> int:
+    """The first block that learned tensors can act on; the depth where only what follows the blocks learns."""
+    learned, depth = model.learned, model.site.depth
+    names = {*learned.parameters, *(f"{name}." for name in learned.modules)}
+    starts = [_block_of(name, depth) for name in names]
+    if isinstance(learned.prompts, TokenPrompts | AddedPrompts):
+        starts.append(min(learned.prompts.layers, default=depth))
+    elif learned.prompts is not None:
+        starts.append(0)
+    return min(starts, default=depth)
+
+
+def _block_of(name: str, depth: int) -> int:
+    """Where a backbone tensor acts: its block, after all blocks, or, as far as known, before them."""
+    first, _, rest = name.partition(".")
+    if first == "blocks":
+        return int(rest.partition(".")[0])
+    return depth if first in ("norm", "fc_norm", "attn_pool") else 0
+
+
+def _learns_heads_alone(model: Tuned) -> bool:
+    learned = model.learned
+    return not (learned.prompts or learned.parameters or learned.modules)
+
+
+def _never_changes(dataset: Any) -> bool:
+    """Whether every epoch sees the same images; only a dataset that says so is believed."""
+    return getattr(getattr(dataset, "augment", None), "preset", None) == "none"
+
+
+class _Catch:
+    def __init__(self, caught: dict[str, Tensor], name: str) -> None:
+        self.caught, self.name = caught, name
+
+    def __call__(self, head: nn.Module, args: tuple[Tensor, ...]) -> None:
+        self.caught[self.name] = args[0]

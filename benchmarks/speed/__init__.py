@@ -1,0 +1,1 @@
+"""What prompts cost: seconds and bytes of the hooks and the fused path, against the frozen backbone and full tuning."""

@@ -162,10 +162,21 @@ def _loaded(tuned: vpt.Tuned) -> None:
     tuned.load_trained_state({name: torch.zeros_like(t) for name, t in tuned.trained_state().items()})
 
 
+def tuned_loss(tuned: vpt.Tuned) -> Callable[[], Tensor]:
+    def closure() -> Tensor:
+        loss = tuned(images(tuned.backbone)).sum()
+        loss.backward()
+        return loss
+
+    return closure
+
+
 CHANGES: dict[str, Callable[[vpt.Tuned], Any]] = {
     "training": lambda tuned: (nn.init.zeros_(tuned.train().prompts.tokens), tuned.eval()),
     "load_trained_state": _loaded,
     "load_state_dict": lambda t: t.load_state_dict({k: torch.zeros_like(v) for k, v in t.state_dict().items()}),
+    "an optimiser in eval": lambda tuned: torch.optim.SGD([tuned.prompts.tokens], lr=1.0).step(tuned_loss(tuned)),
+    "in place": lambda tuned: tuned.prompts.tokens.detach().mul_(0.5),
     "a cast": lambda tuned: tuned.float(),
 }
 

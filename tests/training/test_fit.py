@@ -44,6 +44,7 @@ def test_it_learns_and_a_second_run_is_the_same_bit_for_bit(build, optimizer):
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     assert history[-1]["val_accuracy"] > 0.6
     assert result.seconds > 0
+    assert result.peak_memory > 2**20
 
 
 def test_frozen_tensors_stay_and_frozen_modules_are_in_eval():

@@ -38,6 +38,7 @@ class Fused:
         self.brings = prompts is not None and layer in prompts.layers
         self._prompts = prompts
         self._folded: list[KeysValues | None] | None = None
+        self._folded_from: tuple[int, ...] = ()
 
     def __call__(self, x: Tensor, rows: int | None = None, **told: Any) -> Tensor:
         """Run the block. rows: answer for the first so many tokens alone; None: for all but the prompts."""
@@ -90,7 +91,7 @@ class Fused:
         pairs = blocks.anatomy(self.block).attentions(self.block)
         if self._prompts is None or not self.brings:
             return [None] * len(pairs)
-        if self._folded is not None and not torch.is_grad_enabled():
+        if self._folded is not None and not torch.is_grad_enabled() and self._folded_from == self._values():
             return self._folded
         prompts = self._prompts(self.layer, batch).to(dtype)
         return [parts.project(attention, norm(prompts), "kv") for norm, attention in pairs]
@@ -100,6 +101,13 @@ class Fused:
         self._folded = None
         with torch.no_grad():
             self._folded = self.keys_values(1, dtype)
+        self._folded_from = self._values()
+
+    def _values(self) -> tuple[int, ...]:
+        """What changes whenever the prompts are changed in place; a compiled pass does not look."""
+        if self._prompts is None or torch.compiler.is_compiling():
+            return self._folded_from
+        return tuple(0 if p.is_inference() else p._version for p in self._prompts.parameters())
 
     def unfold(self) -> None:
         """Go back to computing them in every pass."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import torch
@@ -46,6 +47,24 @@ def seed_process(seed: int) -> None:
     from accelerate.utils import set_seed
 
     set_seed(seed)
+
+
+def forget_peak(device: torch.device) -> None:
+    """Begin a new peak of memory on `device`, where it keeps one."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes: the most allocated on CUDA since `forget_peak`; elsewhere the most this process ever had resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # pragma: no cover - Windows
+        return None
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else largest * 1024
 
 
 def place(model: nn.Module) -> tuple[torch.device, torch.dtype]:

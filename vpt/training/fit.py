@@ -14,7 +14,7 @@ from vpt.data.loader import mix
 from vpt.methods import Tuned
 from vpt.training.batches import Labelled, Shard, epoch_batches, load_batches
 from vpt.training.config import FitConfig
-from vpt.training.devices import accelerator_for, seed_process
+from vpt.training.devices import accelerator_for, forget_peak, peak_memory, seed_process
 from vpt.training.evaluate import score
 from vpt.training.frozen_inputs import FrozenInputs, Store, affordable_part, store_in
 from vpt.training.learner import Learner
@@ -33,11 +33,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a finished run tells: one row per epoch, epochs in all, seconds of training in all (resumed parts too)."""
+    """What a finished run tells: one row per epoch, epochs in all, seconds of training in all (resumed parts too).
+
+    peak_memory: bytes, see `vpt.training.devices.peak_memory`; of the last part of a resumed run.
+    """
 
     history: list[dict[str, Any]]
     epochs: int
     seconds: float
+    peak_memory: int | None = None
 
 
 def fit(
@@ -67,6 +71,7 @@ def fit(
     config.validate()
     accelerator = accelerator_for(config.precision)
     model.to(accelerator.device)
+    forget_peak(accelerator.device)
     facts = check(model, train, val, config)
     folder = None if out is None else Path(out)
     log = build_loggers(folder, config, quiet) if accelerator.is_main_process else Logger()
@@ -93,7 +98,8 @@ def fit(
     model.eval()
     learner.optimizer.zero_grad()
     history = progress.history
-    return FitResult(history, len(history), sum(row["seconds"] for row in history))
+    seconds = sum(row["seconds"] for row in history)
+    return FitResult(history, len(history), seconds, peak_memory(accelerator.device))
 
 
 def _as_read_by(

@@ -50,14 +50,14 @@ def execute(command: list[str], folder: Path) -> str:
 def test_the_readme_has_the_commands_that_are_run_here() -> None:
     assert COMMANDS[:2] == ["scripts/quickstart", "scripts/test"]
     assert [shlex.split(c)[:2] for c in COMMANDS[2:]] == [
-        ["vpt", "train"], ["vpt", "evaluate"], ["vpt", "predict"], ["vpt", "train"],
+        ["vpt", "train"], ["vpt", "evaluate"], ["vpt", "predict"], ["vpt", "train"], ["python", "-m"],
     ]  # fmt: skip
     assert len(PYTHON) == 2
 
 
 @needs_weights
 def test_the_vpt_commands_run_as_written(room: Path) -> None:
-    for command in COMMANDS[2:]:
+    for command in COMMANDS[2:-1]:
         words = shlex.split(command)
         extra = NO_HUB if "--backbone" in words else []  # a hub is not at hand in tests: random weights, smaller images
         out = execute([sys.executable, "-m", "vpt.cli.main", *words[1:], *extra], room)
@@ -71,6 +71,13 @@ def test_the_vpt_commands_run_as_written(room: Path) -> None:
 def test_the_python_runs_as_written(position: int, room: Path) -> None:
     out = execute([sys.executable, "-W", "error::UserWarning:vpt", "-c", PYTHON[position]], room)
     assert "trainable%" in out if position == 0 else out.strip().endswith("%")
+
+
+def test_the_speed_benchmark_runs_in_its_quick_form(tmp_path: Path) -> None:
+    words = shlex.split(COMMANDS[-1])
+    execute([sys.executable, *words[1:], "--quick"], tmp_path)
+    written = {path.name for path in (tmp_path / "runs" / "speed").iterdir()}
+    assert {"results.json", "results.md", "speed.png", "index.html"} <= written
 
 
 @needs_weights

@@ -77,6 +77,16 @@ def test_wrong_options_names_and_rates_stand_in_the_same_list() -> None:
     assert "'CIFAR_10' (did you mean 'CIFAR10'?)" in faults("data.source=torchvision", "data.name=CIFAR_10")
 
 
+def test_weight_decays_are_searched_with_learning_rates() -> None:
+    found = load_config(None, [*BASE, "search.lr=[0.1,0.2]", "search.weight_decay=[0,1e-2]"]).search
+    assert (found.lr, found.weight_decay) == ([0.1, 0.2], [0.0, 0.01])
+    assert "search.weight_decay: [0.1] given; accepted: together with search.lr" in faults("search.weight_decay=[0.1]")
+    for wrong in ("[-1]", "[.inf]", "[0.1,0.1]"):
+        said = faults("search.lr=[0.1]", f"search.weight_decay={wrong}")
+        assert "search.weight_decay: " in said
+        assert "accepted: different numbers from 0" in said
+
+
 def test_a_search_may_end_in_training_on_train_alone() -> None:
     assert load_config(None, [*BASE, "search.lr=[0.1,0.2]", "data.fit_on=train"]).data.fit_on == "train"
 

@@ -23,7 +23,8 @@ def test_every_wrong_field_is_listed_at_once():
         "epochs": 0, "batch_size": "64", "optimizer": "adam", "lr": float("nan"), "scale_lr": 1, "weight_decay": -1,
         "momentum": 1.0, "warmup_epochs": -1, "schedule": "epochs", "decay": ["biass"], "label_smoothing": 1.0,
         "clip_norm": 0, "precision": "bf32", "class_weights": "even", "seed": -1, "workers": 1.5, "log_every": 0,
-        "checkpoint_every": True, "tensorboard": "yes", "frozen_cache_gb": -1, "gradient_checkpointing": 1, "compile": "no",
+        "checkpoint_every": True, "tensorboard": "yes", "frozen_cache_gb": -1, "compile": 0,
+        "gradient_checkpointing": 1,
     }  # fmt: skip
     assert wrong.keys() == FitConfig().to_dict().keys()
     with pytest.raises(OptionError) as caught:

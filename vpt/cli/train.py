@@ -118,7 +118,18 @@ def _print(result: dict[str, Any], folder: Path) -> None:
         name.replace("_", " "): f"{v['mean']:.2%}" + (f" ± {v['std']:.2%}" if several else "")
         for name, v in summary.items()
     }
-    searched = {"learning rate": f"{result['search']['lr']:g} (chosen on val)"} if result["search"] else {}
     trained = f"{parameters['trained']:,} ({parameters['trained'] / parameters['all']:.3%} of {parameters['all']:,})"
     where = {"test images": str(result["data"]["sizes"]["test"]), "trained parameters": trained, "folder": str(folder)}
-    facts(f"{result['config']['method']['name']} on {result['data']['name']}", {**measured, **searched, **where})
+    facts(
+        f"{result['config']['method']['name']} on {result['data']['name']}",
+        {**measured, **_found(result["search"]), **where},
+    )
+
+
+def _found(search: dict[str, Any] | None) -> dict[str, str]:
+    """What a search chose; the weight decay where it was searched too."""
+    if not search:
+        return {}
+    decays = {trial["weight_decay"] for trial in search["trials"]}
+    names = {"lr": "learning rate"} | ({"weight_decay": "weight decay"} if len(decays) > 1 else {})
+    return {words: f"{search[name]:g} (chosen on val)" for name, words in names.items()}

@@ -50,6 +50,11 @@ def _check_values(config: RunConfig) -> Iterator[str]:
         yield f"train.seed: {config.train.seed} given; the seeds of a run stand in seeds=[...]"
     if not all(0 < lr < math.inf for lr in config.search.lr) or len(set(config.search.lr)) != len(config.search.lr):
         yield f"search.lr: {config.search.lr} given; accepted: different numbers above 0"
+    decays = config.search.weight_decay
+    if not all(0 <= decay < math.inf for decay in decays) or len(set(decays)) != len(decays):
+        yield f"search.weight_decay: {decays} given; accepted: different numbers from 0"
+    if decays and not config.search.lr:
+        yield f"search.weight_decay: {decays} given; accepted: together with search.lr=[...]"
     if config.search.epochs is not None and config.search.epochs < 1:
         yield f"search.epochs: {config.search.epochs} given; accepted: a whole number from 1, or null"
     for name in ("mean", "std"):

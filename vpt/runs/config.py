@@ -58,9 +58,10 @@ class MethodConfig:
 
 @dataclass
 class SearchConfig:
-    """Learning rates to try on val before the final training; none: `train.lr` is taken."""
+    """Learning rates to try on val before the final training, with each weight decay; none: `train.lr` is taken."""
 
     lr: list[float] = field(default_factory=list)
+    weight_decay: list[float] = field(default_factory=list)  # none: `train.weight_decay`
     epochs: int | None = None  # of each trial; None: as many as the final training
 
 

@@ -61,8 +61,8 @@ def run(config: RunConfig, *, quiet: bool = False, prepared: Prepared | None = N
 
 def _settle(config: RunConfig, found: Mapping[str, Any] | None) -> RunConfig:
     """The configuration with the search's answer in place of the search, and `fit_on` decided."""
-    lr = config.train.lr if found is None else found["lr"]
-    train, data = replace(config.train, lr=lr), replace(config.data, fit_on=_fit_on(config))
+    best = {} if found is None else {name: found[name] for name in ("lr", "weight_decay")}
+    train, data = replace(config.train, **best), replace(config.data, fit_on=_fit_on(config))
     return replace(config, train=train, data=data, search=SearchConfig())
 
 
@@ -142,6 +142,7 @@ def _result(
         "summary": summarise([measured]),
         "history": fitted.history,
         "seconds": fitted.seconds,
+        "peak_memory": fitted.peak_memory,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
     plain: dict[str, Any] = jsonable(content)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from torch import Tensor
 
 from benchmarks.speed.models import TrainingStep, batch, build
 from benchmarks.speed.plan import Case, Contender
+
+THRESHOLD = "MALLOC_MMAP_THRESHOLD_"
 
 
 class Resident:
@@ -100,5 +104,22 @@ def alone(case: Case, done: int) -> Iterator[dict[str, int]]:
     """The one row of a `memory` case. A spawned process is a whole one; a forked one shares its libraries' pages."""
     context = multiprocessing.get_context(case.options["start"])
     context.set_forkserver_preload(["timm", "vpt.methods"])  # once, where processes are forked
-    with ProcessPoolExecutor(1, context) as pool:
+    with _returning_memory(), ProcessPoolExecutor(1, context) as pool:
         yield pool.submit(peak, case).result()
+
+
+@contextmanager
+def _returning_memory() -> Iterator[None]:
+    """Processes started inside give freed tensors back to the system at once.
+
+    glibc keeps what is freed between tensors that stay, by a threshold that moves with use; then the resident memory
+    tells its bookkeeping, and not what a step needs.
+    """
+    before = os.environ.get(THRESHOLD)
+    os.environ[THRESHOLD] = str(2**16)
+    try:
+        yield
+    finally:
+        del os.environ[THRESHOLD]
+        if before is not None:
+            os.environ[THRESHOLD] = before

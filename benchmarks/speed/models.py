@@ -70,11 +70,15 @@ def batch(name: str, size: int, device: str, classes: int = CLASSES) -> tuple[Te
 
 
 class TrainingStep:
-    """Forward, cross-entropy, backward, step of SGD, gradients set to None; always on the same batch."""
+    """Forward, cross-entropy, backward, step of SGD, gradients set to None; always on the same batch.
+
+    A `memory` case takes AdamW, as `vpt.fit` does by default, since the state of an optimiser is part of the peak.
+    """
 
     def __init__(self, model: vpt.Tuned, images: Tensor, labels: Tensor, case: Case) -> None:
         self.model, self.images, self.labels, self.case = model, images, labels, case
-        self.optimizer = torch.optim.SGD(model.trainable().values(), lr=LR)
+        chosen = torch.optim.AdamW if case.what == "memory" else torch.optim.SGD
+        self.optimizer = chosen(model.trainable().values(), lr=LR)
         model.train()
         self.net = compiled(model, case)
 

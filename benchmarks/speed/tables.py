@@ -49,7 +49,7 @@ def _timed(what: str, title: str, kinds: Sequence[str], figures: Sequence[Figure
 def _remembered(figures: Sequence[Figure]) -> list[Table]:
     peaks = {kind: _cell(kind, lambda f: f"{f['peak'] / MIB:,.0f} ({f['above'] / MIB:,.0f})") for kind in ALL}
     saved = {kind: _cell(kind, lambda figure: f"{figure['saved'] / MIB:,.1f}") for kind in ALL}
-    peaks_are = "The peak of one step with AdamW, alone in a process; in brackets, what of it is above the resting process."
+    peaks_are = "Of one step with AdamW, alone in a process; in brackets, what of it is above the resting process."
     saved_is = "What autograd keeps between forward and backward, parameters and buffers left out."
     return [
         Table("Peak memory: MiB", peaks_are, _lines("memory", figures, peaks)),

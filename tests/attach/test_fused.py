@@ -208,6 +208,21 @@ def test_a_user_sees_whole_feature_maps_and_hooks_on_blocks_run() -> None:
         handle.remove()
 
 
+@pytest.mark.parametrize("own", ["subclass", "hook", "instance"])
+def test_what_a_backbones_own_forward_adds_is_never_left_out(own: str) -> None:
+    model = small(VIT)
+    if own == "subclass":
+        stock = type(model)
+        model.__class__ = type("Own", (stock,), {"forward": lambda self, x: 2 * stock.forward(self, x)})
+    elif own == "hook":
+        model.register_forward_hook(lambda m, args, out: 2 * out)
+    else:
+        model.forward = lambda x, inner=model.forward: 2 * inner(x)
+    tuned, plain = tune(model, "fused", length=3), tune(small(VIT), "fused", length=3)
+    x = images(model)
+    torch.testing.assert_close(tuned(x), 2 * plain(x), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("change", ["hook", "projection", "subclass"])
 def test_an_attention_that_is_not_stock_keeps_its_own_forward(change: str) -> None:
     model = small(VIT)

@@ -11,6 +11,13 @@ from vpt.attach.fused import Fused
 from vpt.sites.site import Site, Told
 
 
+def whole(site: Site) -> bool:
+    """Whether the steps here are all that the backbone's own `forward` does: it is timm's, and nobody hooks it."""
+    backbone = site.backbone
+    hooked = backbone._forward_hooks or backbone._forward_pre_hooks or "forward" in backbone.__dict__
+    return type(backbone).forward.__module__.startswith("timm.") and not hooked
+
+
 def forward(site: Site, images: Tensor) -> Tensor:
     """Logits `[B, C]` of images `[B, 3, H, W]`, with the prompts that are attached to `site`."""
     tokens, told = site.enter(site.backbone, images)

@@ -60,7 +60,8 @@ class Tuned(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, C]` of images `[B, 3, H, W]`."""
         self._check_attached()
-        out: Tensor = trunk.forward(self.site, images) if self._fused else self.backbone(images)
+        in_steps = self._fused and trunk.whole(self.site)
+        out: Tensor = trunk.forward(self.site, images) if in_steps else self.backbone(images)
         return out
 
     def fold(self) -> Tuned:

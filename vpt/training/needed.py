@@ -73,7 +73,7 @@ def needed_part(model: nn.Module, train: Labelled, val: Labelled | None) -> nn.M
         return model
     if _learns_heads_alone(model):
         return Heads({name: model.backbone.get_submodule(name) for name in model.head_names})
-    start = first_learned_block(model)
+    start = first_learned_block(model) if trunk.whole(model.site) else 0
     return Tail(model, start, torch.as_tensor(train[0]["image"])) if start else model
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vpt.attach.attachment import Attachment
 from vpt.attach.hooks import Enter, Pool
-from vpt.attach.room import make_room, with_gap
+from vpt.attach.room import make_room, no_effect, with_gap
 from vpt.prompts import PixelPrompts, TokenPrompts
 from vpt.sites import attention as parts
 from vpt.sites import block as blocks
@@ -81,7 +81,7 @@ class Fused:
         if own is None:
             return None
         if self.carried:
-            own = with_gap(own, self.prefix, self.carried, own.dtype == torch.bool or 0.0)
+            own = with_gap(own, self.prefix, self.carried, no_effect(own))
         if own.shape[-2] in (1, rows):  # one row for all, or every token asks
             return own
         return self.without_prompts(own, rows if rows <= self.prefix else None, dim=-2)
@@ -121,7 +121,7 @@ def _beside(own: Tensor, prompts: Tensor) -> Tensor:
 
 def _open_columns(bias: Tensor, count: int) -> Tensor:
     """`[..., R, N]` to `[..., R, N + count]`: everyone may look there."""
-    opened = bias.new_full((*bias.shape[:-1], count), bias.dtype == torch.bool or 0.0)
+    opened = bias.new_full((*bias.shape[:-1], count), no_effect(bias))
     return torch.cat([bias, opened], -1)
 
 

@@ -11,6 +11,11 @@ from vpt.attach.attachment import Attachment
 from vpt.sites.site import Site
 
 
+def no_effect(pairs: Tensor) -> float | bool:
+    """What leaves a pair as it is: True in a mask, 0 in a bias."""
+    return pairs.dtype == torch.bool or 0.0
+
+
 def with_gap(pairs: Tensor, at: int, length: int, fill: float | bool) -> Tensor:
     """`[..., N, N]` to `[..., N + P, N + P]`: P rows and columns of `fill` before index `at`.
 
@@ -35,7 +40,7 @@ def widen(kwargs: dict[str, Any], tokens: int, at: int, length: int, device: tor
     if kwargs.get("is_causal"):
         kwargs = {**kwargs, "is_causal": False, "attn_mask": causal(tokens, at, length, device)}
     elif (mask := kwargs.get("attn_mask")) is not None:
-        kwargs = {**kwargs, "attn_mask": with_gap(mask, at, length, mask.dtype == torch.bool or 0.0)}
+        kwargs = {**kwargs, "attn_mask": with_gap(mask, at, length, no_effect(mask))}
     if (bias := kwargs.get("shared_rel_pos_bias")) is not None:
         kwargs = {**kwargs, "shared_rel_pos_bias": with_gap(bias, at, length, 0.0)}
     return kwargs

@@ -11,7 +11,7 @@ from typing import Any
 from vpt.errors import NonFiniteLoss, TrainingError
 from vpt.runs.config import RunConfig
 from vpt.runs.console import note
-from vpt.runs.prepare import Prepared
+from vpt.runs.prepare import Prepared, needs_images
 from vpt.runs.record import SEARCH, is_main_process, read_json, write_json
 from vpt.training.config import FitConfig
 from vpt.training.probe import Point
@@ -71,7 +71,7 @@ def _together(config: RunConfig, prepared: Prepared, points: Sequence[Point]) ->
     """The trials of linear probes on unchanged images, all measured at once; of anything else, none."""
     from vpt.training import probe
 
-    if not points:
+    if not points or needs_images(config.method.name, config.method.options):  # prompts, and costly to start
         return {}
     seed, data, task = config.seeds[0], config.data, prepared.task
     model = prepared.model(config, seed)

@@ -84,16 +84,7 @@ def fit(
     if progress.epoch < config.epochs:
         with progress.kept_on_exit(), store_in(cache, config) as store, checkpointing(model, config):
             log.start(progress.run(train, val, facts.classes))
-            started = time.perf_counter()
-            fed = _as_read_by(net, model, train, learner, store, log)
-            watched = None if val is None else _as_read_by(net, model, val, learner, store, log)
-            for epoch in range(progress.epoch, config.epochs):
-                row = train_epoch(learner, fed, epoch, log)
-                if watched is not None:
-                    row |= validate(net, watched, config, accelerator)
-                now = time.perf_counter()
-                progress.advance({**row, "seconds": now - started})
-                started = now
+            run_epochs(progress, net, train, val, store)
             log.finish()
     model.eval()
     learner.optimizer.zero_grad()
@@ -102,12 +93,26 @@ def fit(
     return FitResult(history, len(history), seconds, peak_memory(accelerator.device))
 
 
+def run_epochs(progress: Progress, net: nn.Module, train: Labelled, val: Labelled | None, store: Store) -> None:
+    """The epochs that are left, through `net`, all of the model or a part; the first one's seconds hold its inputs'."""
+    learner, log, started = progress.learner, progress.log, time.perf_counter()
+    fed = _as_read_by(net, learner, train, store, log)
+    watched = None if val is None else _as_read_by(net, learner, val, store, log)
+    for epoch in range(progress.epoch, learner.config.epochs):
+        row = train_epoch(learner, fed, epoch, log)
+        if watched is not None:
+            row |= validate(net, watched, learner.config, learner.accelerator)
+        now = time.perf_counter()
+        progress.advance({**row, "seconds": now - started})
+        started = now
+
+
 def _as_read_by(
-    net: nn.Module, model: nn.Module, dataset: Labelled, learner: Learner, store: Store, log: Logger
+    net: nn.Module, learner: Learner, dataset: Labelled, store: Store, log: Logger
 ) -> Labelled | FrozenInputs:
-    """`dataset` as `net`, all of `model` or a part of it, reads it."""
-    if isinstance(net, Heads | Tail) and isinstance(model, Tuned):
-        return store.inputs(net, model, dataset, learner.config, learner.accelerator, log)
+    """`dataset` as `net` reads it."""
+    if isinstance(net, Heads | Tail) and isinstance(learner.model, Tuned):
+        return store.inputs(net, learner.model, dataset, learner.config, learner.accelerator, log)
     return dataset
 
 

@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quickstart.report import markdown
 from benchmarks.speed.chart import chart
 from benchmarks.speed.execute import Part
 from benchmarks.speed.figures import figures
 from benchmarks.speed.machine import in_words
 from benchmarks.speed.settings import BACKBONES
-from benchmarks.speed.tables import Table, tables
+from benchmarks.speed.tables import Table, markdown, tables
 from vpt.errors import OptionError
 from vpt.runs.record import read_json, write_json
 from vpt.training.files import write_atomically

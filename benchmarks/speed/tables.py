@@ -101,3 +101,9 @@ def _cached(figures: Sequence[Figure]) -> Table:
         lines.append([figure["model"], *(f"{figure[name]:,.2f}" for name in names)])
     note = "No augmentation; the first epoch computes once per image what is frozen. Of the other epochs, medians."
     return Table("Prompts in the last blocks: seconds", note, lines)
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A table's lines, its heading first, as Markdown."""
+    rows = [" | ".join(line) for line in [lines[0], ["---"] * len(lines[0]), *lines[1:]]]
+    return "\n".join(f"| {row} |" for row in rows) + "\n"

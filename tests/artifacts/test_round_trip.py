@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.extras import needs_peft
 from timm.models.vision_transformer import VisionTransformer
 
 from vpt.artifacts import is_artifact, load, read, save
@@ -25,7 +26,10 @@ METHODS = {
     "mlp": {"layers": 2},
     "shallow": {"length": 3},
     "deep": {"length": 2, "layers": [1], "project": 5},
+    "lora": {"rank": 2, "targets": "all", "dora": True},
+    "adapter": {"kind": "delora", "settings": {"r": 2}},
 }
+PARAMETERS = [pytest.param(name, marks=needs_peft if name in ("lora", "adapter") else ()) for name in METHODS]
 
 
 def backbone(seed: int = 0, **changes: int) -> VisionTransformer:
@@ -44,7 +48,7 @@ def trained(method: str = "deep", **options: object) -> Tuned:
     return model.eval()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PARAMETERS)
 def test_logits_and_tensors_are_bit_identical(tmp_path: Path, method: str) -> None:
     model = trained(method)
     assert save(model, tmp_path / "task", classes="abcd") == tmp_path / "task"
@@ -76,7 +80,7 @@ def test_another_process_gets_the_same_bits(tmp_path: Path) -> None:
     save_file(model.site.backbone.state_dict(), tmp_path / "state.safetensors")
     save_file({"images": IMAGES}, tmp_path / "images.safetensors")
     program = f"""
-import sys; sys.path[:0] = [{str(Path(__file__).parents[2])!r}, {str(Path(__file__).parent)!r}]
+import sys; sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:3]]}
 from test_round_trip import backbone, load
 from safetensors.torch import load_file, save_file
 from pathlib import Path

@@ -9,6 +9,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from support import plain
+from support.extras import needs_peft
 from support.matrix import KINDS, MODULES, VARIANTS, images, kind, small
 
 import vpt
@@ -69,7 +70,11 @@ def test_hooks_equal_the_forward_pass_written_out(variant: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["linear", "bias", "partial", "mlp", "shallow", "deep", "added", "frame", "pixels", "full"]
+    "method",
+    [
+        *("linear", "bias", "partial", "mlp", "shallow", "deep", "added", "frame", "pixels", "full"),
+        pytest.param("lora", marks=needs_peft),
+    ],
 )
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_training_changes_exactly_the_declared_tensors(variant: str, method: str) -> None:
@@ -96,14 +101,15 @@ def test_training_changes_exactly_the_declared_tensors(variant: str, method: str
     assert digest(model) == before
 
 
-@pytest.mark.parametrize("method", ["linear", "deep", "partial"])
+@pytest.mark.parametrize("method", ["linear", "deep", "partial", pytest.param("lora", marks=needs_peft)])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_frozen_modules_stay_in_eval(variant: str, method: str) -> None:
     model = small(variant)
     tuned = vpt.tune(model, method, num_classes=3).train()
     active = tuple(f"{name}." for name in (*tuned.learned.modules, *tuned.head_names))
     for name, module in model.named_modules():
-        assert module.training == f"{name}.".startswith(active), name
+        held = name.endswith(".base_layer")  # by an adapter, and frozen
+        assert module.training == (f"{name}.".startswith(active) and not held), name
     assert tuned.prompts is None or tuned.prompts.training
     assert not any(m.training for m in tuned.eval().modules())
 

@@ -14,6 +14,12 @@ _MISSING = "<missing>"
 _MARK = "_vpt_attached"
 
 
+def check_free(backbone: nn.Module) -> None:
+    """Raise `OptionError` for a backbone that something is attached to."""
+    if getattr(backbone, _MARK, False):
+        raise OptionError("this backbone is already tuned by vpt; call .detach() on that model first")
+
+
 class Attachment:
     """The changes made to one backbone: hooks, attributes of its modules, swapped children.
 
@@ -21,8 +27,7 @@ class Attachment:
     """
 
     def __init__(self, backbone: nn.Module) -> None:
-        if getattr(backbone, _MARK, False):
-            raise OptionError("this backbone is already tuned by vpt; call .detach() on that model first")
+        check_free(backbone)
         self._backbone = backbone
         self._handles: list[RemovableHandle] = []
         self._attributes: list[tuple[nn.Module, str, Any]] = []

@@ -1,4 +1,4 @@
-"""The `vpt` command: `vpt train | evaluate | predict | backbones | methods`."""
+"""The `vpt` command: `vpt train | evaluate | predict | backbones | methods | data`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from vpt.cli.backbones import backbones
+from vpt.cli.data import data
 from vpt.cli.evaluate import evaluate
 from vpt.cli.methods import methods
 from vpt.cli.predict import predict
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 for command in (train, evaluate, predict, backbones, methods):
     app.command()(command)
+app.add_typer(data)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,8 +1,9 @@
-"""Arrays on disk with one row per image: written as a whole or not at all, read through a memory map."""
+"""Arrays on disk with one row per image, and what they lie in: written as a whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,36 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to be filled, that appears under its name once all is written and synced.
+
+    Raises OSError where something of that name appeared meanwhile; an empty folder is replaced.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.writing-"))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        _sync(temporary)
+        os.rename(temporary, path)
+        _sync(path.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in `folder` durable, where the system can."""
+    if os.name == "nt":  # pragma: no cover - folders cannot be opened there
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

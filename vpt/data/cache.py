@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ import PIL
 import torch
 from numpy.typing import NDArray
 
+from vpt.data.ahead import ahead
 from vpt.data.arrays import open_rows, whole_file, write_header
 from vpt.data.decode import RULES, Pixels
-from vpt.data.imageset import DECODING_THREADS, ImageSet, Progress, refuse
+from vpt.data.imageset import ImageSet, Progress, refuse
 from vpt.data.pixels import Preprocessing
 from vpt.errors import DataError
 
 FORMAT = 1  # of the cache files; part of their name
-_CHUNK = 256  # images decoded ahead of the writer: bounds memory
 
 
 @dataclass
@@ -57,9 +56,8 @@ class Cache:
 
 def key(images: ImageSet, preprocessing: Preprocessing) -> str:
     """SHA-256 over all that decides the content: bytes and labels, decoding rules, resize, and who decodes."""
-    resize = {k: v for k, v in preprocessing.to_dict().items() if k in ("size", "interpolation", "antialias")}
     makers = {"format": FORMAT, "pillow": PIL.__version__, "torch": torch.__version__}
-    whole = {"images": images.digest(), "rules": RULES, "resize": resize, **makers}
+    whole = {"images": images.digest(), "rules": RULES, "resize": preprocessing.resizing(), **makers}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
@@ -92,6 +90,4 @@ def _rows(images: ImageSet, preprocessing: Preprocessing) -> Iterator[Pixels | D
         except DataError as error:
             return error
 
-    with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        for start in range(0, len(images), _CHUNK):
-            yield from pool.map(row, range(start, min(start + _CHUNK, len(images))))
+    return ahead(row, len(images))

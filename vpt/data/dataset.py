@@ -34,6 +34,9 @@ class ImageDataset(Dataset[dict[str, Any]]):
         cache: str | Path | None = None,
         progress: Progress | None = None,
     ) -> None:
+        done = images.resized()
+        if done not in (None, preprocessing.resizing()):
+            raise OptionError(f"{images.name}: prepared with {done}, asked for with {preprocessing.resizing()}")
         self.images = images
         self.preprocessing = preprocessing
         self.augment = augment if isinstance(augment, Augmentation) else Augmentation(augment)

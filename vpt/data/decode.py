@@ -1,7 +1,8 @@
-"""From a file to `uint8 [H, W, 3]` RGB, or to a `DataError` that names the file. Pillow does the work."""
+"""From a file or its bytes to `uint8 [H, W, 3]` RGB, or to a `DataError` that names it. Pillow does the work."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import IO
 
@@ -57,15 +58,16 @@ def decode_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> Pixels:
     """
     if not Path(path).is_file():
         raise DataError(f"{path}: there is no such file")
-    if ImageFile.LOAD_TRUNCATED_IMAGES:
-        raise DataError(
-            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is True, so truncated images would pass unnoticed; set it to False"
-        )
     try:
         with open(path, "rb") as file:
-            return _decode(file, max_pixels)
-    except Exception as error:  # a damaged file makes Pillow raise nearly anything: SyntaxError, struct.error, ...
+            return _decode(file, str(path), max_pixels)
+    except OSError as error:
         raise DataError(f"{path}: {_reason(error)}") from error
+
+
+def decode_bytes(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """The image whose file's content is given, decoded like a file; `name` is what a `DataError` calls it."""
+    return _decode(io.BytesIO(content), name, max_pixels)
 
 
 def to_rgb(image: Image.Image) -> Pixels:
@@ -81,7 +83,18 @@ def to_rgb(image: Image.Image) -> Pixels:
     return np.array(image.convert("RGB"))
 
 
-def _decode(file: IO[bytes], max_pixels: int) -> Pixels:
+def _decode(file: IO[bytes], name: str, max_pixels: int) -> Pixels:
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise DataError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is True, so truncated images would pass unnoticed; set it to False"
+        )
+    try:
+        return to_rgb(_opened(file, max_pixels))
+    except Exception as error:  # a damaged file makes Pillow raise nearly anything: SyntaxError, struct.error, ...
+        raise DataError(f"{name}: {_reason(error)}") from error
+
+
+def _opened(file: IO[bytes], max_pixels: int) -> Image.Image:
     image = Image.open(file, formats=FORMATS)
     width, height = image.size  # from the header: nothing is decoded yet
     if width * height > max_pixels:
@@ -90,7 +103,7 @@ def _decode(file: IO[bytes], max_pixels: int) -> Pixels:
         image.verify()
         file.seek(0)
         image = Image.open(file, formats=FORMATS)
-    return to_rgb(image)
+    return image
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vpt.data.ahead import ahead
 from vpt.data.decode import Pixels
-from vpt.data.pictures import Arrays, Joined, Pictures
+from vpt.data.pictures import Arrays, Joined, Pictures, decode_content, fingerprint, resized
 from vpt.errors import DataError
 
 Progress = Callable[[int, int], None]
 """Called as `progress(done, total)`."""
-
-DECODING_THREADS = 4
 
 
 class ImageSet:
@@ -100,18 +99,33 @@ class ImageSet:
     def digest(self) -> str:
         """SHA-256 (hex) over the bytes and label of every image, in order. Reads everything once, then remembers."""
         if self._digest is None:
-            whole = hashlib.sha256()
-            for position, label in zip(self._positions, self.labels, strict=True):
-                whole.update(hashlib.sha256(self._content(int(position))).digest())
-                whole.update(int(label).to_bytes(8, "little"))
-            self._digest = whole.hexdigest()
+            self._digest = digest((self.fingerprint(i) for i in range(len(self))), self.labels)
         return self._digest
 
-    def _content(self, position: int) -> bytes:
+    def fingerprint(self, i: int, content: bytes | None = None) -> bytes:
+        """SHA-256 (32 bytes) of `content(i)`, which is not read where it is given, or the answer known beforehand."""
+        with self._readable(i):
+            return fingerprint(self._pictures, int(self._positions[i]), content)
+
+    def content(self, i: int) -> bytes:
+        """The bytes that image i is made of: those of its file, or its shape and pixels."""
+        with self._readable(i):
+            return self._pictures.content(int(self._positions[i]))
+
+    def decode_content(self, i: int, content: bytes) -> Pixels | None:
+        """Image i from its `content`, where that is an image file and nothing else; None elsewhere."""
+        return decode_content(self._pictures, int(self._positions[i]), content)
+
+    def resized(self) -> dict[str, Any] | None:
+        """How the images were resized when they were prepared (`Preprocessing.resizing`); None where they were not."""
+        return resized(self._pictures)
+
+    @contextmanager
+    def _readable(self, i: int) -> Iterator[None]:
         try:
-            return self._pictures.content(position)
+            yield
         except OSError as error:
-            raise DataError(f"{self._pictures.describe(position)}: cannot be read: {error}") from error
+            raise DataError(f"{self.describe(i)}: cannot be read: {error}") from error
 
     def subset(self, indices: ArrayLike) -> ImageSet:
         """The images at `indices`, in that order; raises `DataError` for an index that does not exist."""
@@ -142,6 +156,8 @@ class ImageSet:
         """These images, then those of `other`, which must have the same classes."""
         if self.classes != other.classes:
             raise DataError(f"{self.name} and {other.name} have different classes and cannot be joined")
+        if self.resized() != other.resized():
+            raise DataError(f"{self.name} and {other.name} were resized in different ways and cannot be joined")
         return ImageSet(
             name or f"{self.name}+{other.name}",
             self.classes,
@@ -154,11 +170,10 @@ class ImageSet:
     def faults(self, progress: Progress | None = None) -> list[str]:
         """Decodes everything once; one line per image that cannot be, each naming it."""
         found: list[str] = []
-        with ThreadPoolExecutor(DECODING_THREADS) as pool:
-            for done, fault in enumerate(pool.map(self._fault, range(len(self))), 1):
-                found += [fault] if fault else []
-                if progress:
-                    progress(done, len(self))
+        for done, fault in enumerate(ahead(self._fault, len(self)), 1):
+            found += [fault] if fault else []
+            if progress:
+                progress(done, len(self))
         return found
 
     def _fault(self, i: int) -> str | None:
@@ -171,6 +186,14 @@ class ImageSet:
     def verify(self, progress: Progress | None = None) -> None:
         """Decodes everything once. Raises `DataError` listing all bad images, so that training starts on good ones."""
         refuse(self.faults(progress), len(self), self.name)
+
+
+def digest(fingerprints: Iterable[bytes], labels: NDArray[np.int64]) -> str:
+    """The digest of images with these fingerprints and labels, in this order."""
+    whole = hashlib.sha256()
+    for one, label in zip(fingerprints, labels, strict=True):
+        whole.update(one + int(label).to_bytes(8, "little"))
+    return whole.hexdigest()
 
 
 def refuse(faults: Sequence[str], total: int, name: str) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vpt.data.decode import MAX_PIXELS, Pixels, decode_file
+from vpt.data.decode import MAX_PIXELS, Pixels, decode_bytes, decode_file
 
 
 class Pictures(Protocol):
-    """n images without labels. `decode` may raise only `DataError`, and names the image in it."""
+    """n images without labels. `decode` may raise only `DataError`, and names the image in it.
+
+    What `fingerprint`, `decode_content` and `resized` below ask for, pictures may answer by a method of that name.
+    """
 
     def __len__(self) -> int: ...
 
@@ -26,6 +31,49 @@ class Pictures(Protocol):
 
     def content(self, i: int) -> bytes:
         """The bytes that image i is made of: what its digest is taken over."""
+
+
+def fingerprint(pictures: Pictures, i: int, content: bytes | None = None) -> bytes:
+    """SHA-256 of the `content` of image i, which is read only where it is neither given nor the answer known."""
+    if known := getattr(pictures, "fingerprint", None):
+        answer: bytes = known(i, content)
+        return answer
+    return hashlib.sha256(pictures.content(i) if content is None else content).digest()
+
+
+def decode_content(pictures: Pictures, i: int, content: bytes) -> Pixels | None:
+    """Image i from its content, read before; None where that is not known to be an image file and nothing else."""
+    known = getattr(pictures, "decode_content", None)
+    return known(i, content) if known else None
+
+
+def resized(pictures: Pictures) -> dict[str, Any] | None:
+    """How all pictures were resized when they were prepared (`Preprocessing.resizing`); None where they were not."""
+    known = getattr(pictures, "resized", None)
+    return known() if known else None
+
+
+def packed(image: NDArray[np.uint8]) -> bytes:
+    """`uint8 [H, W]` or `[H, W, 3]` as bytes: the shape in words, then the values."""
+    return str(image.shape).encode() + image.tobytes()
+
+
+def unpacked(content: bytes) -> NDArray[np.uint8] | None:
+    """The inverse of `packed`; None for other content."""
+    head = _PACKED.match(content)
+    if head is None:
+        return None
+    shape = tuple(int(n) for n in head.groups() if n is not None)
+    fits = len(content) - head.end() == int(np.prod(shape))
+    return np.frombuffer(content, np.uint8, offset=head.end()).reshape(shape) if fits else None
+
+
+_PACKED = re.compile(rb"\((\d{1,9}), (\d{1,9})(?:, (3))?\)")
+
+
+def coloured(image: NDArray[np.uint8]) -> Pixels:
+    """`uint8 [H, W]` (grey) or `[H, W, 3]` as an own `[H, W, 3]`."""
+    return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image.copy()
 
 
 @dataclass(frozen=True)
@@ -47,6 +95,9 @@ class Files:
     def content(self, i: int) -> bytes:
         return Path(self.paths[i]).read_bytes()
 
+    def decode_content(self, i: int, content: bytes) -> Pixels:
+        return decode_bytes(content, self.paths[i], self.max_pixels)
+
 
 @dataclass(frozen=True)
 class Arrays:
@@ -59,14 +110,13 @@ class Arrays:
         return len(self.images)
 
     def decode(self, i: int) -> Pixels:
-        image = self.images[i]
-        return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image.copy()
+        return coloured(self.images[i])
 
     def describe(self, i: int) -> str:
         return f"{self.name}[{i}]"
 
     def content(self, i: int) -> bytes:
-        return str(self.images[i].shape).encode() + self.images[i].tobytes()
+        return packed(self.images[i])
 
 
 @dataclass(frozen=True)
@@ -93,3 +143,12 @@ class Joined:
     def content(self, i: int) -> bytes:
         pictures, j = self._at(i)
         return pictures.content(j)
+
+    def fingerprint(self, i: int, content: bytes | None = None) -> bytes:
+        return fingerprint(*self._at(i), content)
+
+    def decode_content(self, i: int, content: bytes) -> Pixels | None:
+        return decode_content(*self._at(i), content)
+
+    def resized(self) -> dict[str, Any] | None:
+        return resized(self.first)  # `ImageSet.join` lets no others come together

@@ -84,6 +84,10 @@ class Preprocessing:
         """JSON-able form."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
+    def resizing(self) -> dict[str, Any]:
+        """The part of `to_dict` that decides what `resize` makes of an image."""
+        return {key: value for key, value in self.to_dict().items() if key not in ("mean", "std")}
+
     def resize(self, image: Pixels) -> Pixels:
         """`uint8 [H, W, 3]` to `uint8 [H', W', 3]`, pixel centres at halves; an image of that size is not touched."""
         if image.shape[:2] == self.size:

@@ -16,7 +16,8 @@ class Task:
     """Three image sets with the same classes. Choices are made on `val`, never on `test`.
 
     `splits` says in words where each set came from, `about` what the images are;
-    `whole` is the training and validation images together where the source gives them an order of its own.
+    `whole` is the training and validation images together where the source gives them an order of its own;
+    `deviations` says in what the task is not the published one whose name it has.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Task:
     whole: ImageSet | None = None
     about: str = ""
     splits: dict[str, str] = field(default_factory=dict)
+    deviations: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part, images in self.sets().items():
@@ -80,6 +82,7 @@ class Task:
             "sizes": {part: len(images) for part, images in self.sets().items()},
             "digests": {part: images.digest() for part, images in self.sets().items()},
             "splits": dict(self.splits),
+            "deviations": list(self.deviations),
             "decoding": dict(RULES),
         }
 

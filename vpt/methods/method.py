@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import vpt.methods
+from vpt.attach.attachment import check_free
 from vpt.attach.hooks import Pool
 from vpt.errors import OptionError, nearest, unknown
 from vpt.sites.site import Site
@@ -33,6 +34,7 @@ class Learned:
     parameters: names of the backbone's own parameters that are trained in place.
     modules: names of the backbone's modules that follow `train()`; all others stay in eval.
     head: makes a fresh head from (features, classes).
+    adapters: by the names of linear layers of the backbone, what stands in for each (see `vpt.attach.adapters`).
     """
 
     prompts: nn.Module | None = None
@@ -40,6 +42,7 @@ class Learned:
     parameters: frozenset[str] = frozenset()
     modules: tuple[str, ...] = ()
     head: Callable[[int, int], nn.Module] = linear_head
+    adapters: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,8 @@ def describe(name: str) -> Method:
 
 
 def build(name: str, site: Site, seed: int, options: dict[str, Any]) -> tuple[Learned, dict[str, Any]]:
-    """What method `name` learns on `site`, and its full options."""
+    """What method `name` learns on `site`, and its full options. Raises `OptionError` for a backbone in use."""
+    check_free(site.backbone)
     chosen = describe(name)
     full = chosen.bind(options)
     return chosen.build(site, torch.Generator().manual_seed(seed), **full), full

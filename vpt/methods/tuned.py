@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vpt.attach import Attachment, Fused, attach, attach_fused, trunk
+from vpt.attach import Attachment, Fused, attach, attach_adapters, attach_fused, original_name, trunk
+from vpt.attach.adapters import BASE
 from vpt.errors import ArtifactError, OptionError
 from vpt.methods.method import Learned
 from vpt.sites.site import Site
@@ -48,6 +49,7 @@ class Tuned(nn.Module):
             self._attachment.swap(self.backbone, name, head.requires_grad_(True))
             classes = [m.out_features for m in head.modules() if isinstance(m, nn.Linear)][-1]
             self._attachment.set(self.backbone, "num_classes", classes)
+        attach_adapters(self.learned.adapters, self._attachment, self.backbone)
         if self.prompts is not None:
             self.prompts.to(reference.device)
             if reference.dtype == torch.float64:
@@ -98,6 +100,8 @@ class Tuned(nn.Module):
             self.backbone.eval()
             for name in (*self.learned.modules, *self.head_names):
                 self.backbone.get_submodule(name).train(mode)
+            for adapter in self.learned.adapters.values():
+                adapter.get_submodule(BASE).eval()
         return self
 
     def _check_attached(self) -> None:
@@ -140,11 +144,11 @@ class Tuned(nn.Module):
                 tensor.copy_(state[name])
 
     def frozen_state(self) -> dict[str, Tensor]:
-        """The backbone's tensors that training leaves alone, by their names in its `state_dict()`; no head."""
-        trained = set(self.trained_state())
-        heads = tuple(f"{name}." for name in self.site.heads)
-        state = self.backbone.state_dict()
-        return {n: t for n, t in state.items() if f"backbone.{n}" not in trained and not n.startswith(heads)}
+        """The backbone's tensors that training leaves alone, by the names in its own `state_dict()`; no head."""
+        trained, left = set(self.trained_state()), tuple(f"{name}." for name in self.site.heads)
+        frozen = {n: t for n, t in self.backbone.state_dict().items() if f"backbone.{n}" not in trained}
+        own = {original_name(name, self.learned.adapters): tensor for name, tensor in frozen.items()}
+        return {name: tensor for name, tensor in own.items() if name is not None and not name.startswith(left)}
 
     def summary(self) -> str:
         """Method, backbone and path, then the counts of trained and of all parameters."""

@@ -120,7 +120,6 @@ def _result(
 ) -> dict[str, Any]:  # fmt: skip
     """Everything a table or a plot of this run needs."""
     measured = {name: getattr(evaluation, name) for name in METRICS}
-    parameters = {name: sum(p.numel() for p in which) for name, which in _counted(model).items()}
     content = {
         "schema": SCHEMA,
         "kind": "run",
@@ -135,7 +134,7 @@ def _result(
         "backbone_fingerprint": prepared.fingerprint,
         "preprocessing": prepared.preprocessing.to_dict(),
         "method": {"name": model.method, "path": model.path, "options": model.options},
-        "parameters": parameters,
+        "parameters": parameter_counts(model),
         "data": prepared.task.record(),
         "seed": settled.seeds[0],
         "metrics": measured,
@@ -155,16 +154,17 @@ def device_name(model: Tuned) -> str:
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
-def _counted(model: Tuned) -> dict[str, list[Any]]:
-    """Parameters by what they are: all trained, those of prompts, of the head, and everything."""
+def parameter_counts(model: Tuned) -> dict[str, int]:
+    """Numbers of parameters by what they are: all trained, those of prompts, of the head, and everything."""
     trained = model.trainable()
     heads = tuple(f"backbone.{name}." for name in model.site.heads)
-    return {
-        "trained": list(trained.values()),
+    kinds = {
+        "trained": trained.values(),
         "prompts": [p for name, p in trained.items() if name.startswith("prompts.")],
         "head": [p for name, p in trained.items() if name.startswith(heads)],
-        "all": list(model.parameters()),
+        "all": model.parameters(),
     }
+    return {name: sum(p.numel() for p in which) for name, which in kinds.items()}
 
 
 def _leave(

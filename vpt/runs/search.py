@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vpt.errors import NonFiniteLoss, TrainingError
 from vpt.runs.config import RunConfig
@@ -15,6 +15,9 @@ from vpt.runs.prepare import Prepared, needs_images
 from vpt.runs.record import SEARCH, is_main_process, read_json, write_json
 from vpt.training.config import FitConfig
 from vpt.training.probe import Point
+
+if TYPE_CHECKING:
+    from vpt.training import probe
 
 TRIAL = "trial.json"
 
@@ -81,7 +84,12 @@ def _together(config: RunConfig, prepared: Prepared, points: Sequence[Point]) ->
         trials = probe.sweep(model, train, val, points, _settings(config), cache=data.cache)
     finally:
         model.detach()
-    return {point: asdict(trial) for point, trial in zip(points, trials or (), strict=bool(trials))}
+    return {point: _facts(trial) for point, trial in zip(points, trials or (), strict=bool(trials))}
+
+
+def _facts(trial: probe.Trial) -> dict[str, Any]:
+    """What a trial's record holds of it, as of one that was trained alone."""
+    return {name: getattr(trial, name) for name in ("accuracy", "train_loss", "seconds", "failed")}
 
 
 def _alone(config: RunConfig, prepared: Prepared, point: Point, folder: Path, *, quiet: bool) -> dict[str, Any]:

@@ -27,6 +27,11 @@ def fault(attention: nn.Module) -> str | None:
         return f"no parts are known of {type(attention).__name__}"
     if attention._forward_hooks or attention._forward_pre_hooks or "forward" in attention.__dict__:
         return f"a {type(attention).__name__} has hooks or a forward of its own, which would not run"
+    return foreign(attention)
+
+
+def foreign(attention: nn.Module) -> str | None:
+    """Why the projections of `attention` cannot be read, or None where they are plain."""
     maps = [getattr(attention, name, None) for name in ("qkv", "q_proj", "k_proj", "v_proj", "in_proj")]
     if changed := [type(m).__name__ for m in maps if m is not None and type(m) is not nn.Linear]:
         return f"its projection is a {changed[0]}, not torch's Linear"

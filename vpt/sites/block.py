@@ -36,7 +36,8 @@ def fault(block: nn.Module) -> str | None:
     """Why the block cannot be taken apart, or None where it can."""
     if type(block) not in _ANATOMIES:
         return f"no parts are known of {type(block).__name__}"
-    found = (parts.fault(attention) for _, attention in anatomy(block).attentions(block) if attention is not block)
+    attentions = (attention for _, attention in anatomy(block).attentions(block))
+    found = (parts.foreign(block) if attention is block else parts.fault(attention) for attention in attentions)
     return next((reason for reason in found if reason), None)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -50,15 +52,24 @@ def seed_process(seed: int) -> None:
 
 
 def forget_peak(device: torch.device) -> None:
-    """Begin a new peak of memory on `device`, where it keeps one."""
+    """Begin a new peak of memory: of `device` on CUDA, else of this process, where its system can (Linux)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):  # not on this system, or not allowed in this container
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Bytes: the most allocated on CUDA since `forget_peak`; elsewhere the most this process ever had resident."""
+    """Bytes at most since `forget_peak`: allocated on CUDA; elsewhere resident, all of the process's libraries counted.
+
+    Where a system cannot begin a new peak, it is that of the process's whole life.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
     try:
         import resource
     except ImportError:  # pragma: no cover - Windows

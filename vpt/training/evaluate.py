@@ -126,16 +126,13 @@ def predict(
 
 def summarise(logits: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> Evaluation:
     """The `Evaluation` of logits `[n, C]` against labels `[n]`."""
-    from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
+    from sklearn.metrics import confusion_matrix
 
     rows = torch.from_numpy(logits)
     log_probabilities = rows.log_softmax(1).numpy()
     predictions = logits.argmax(1)
-    present = np.unique(labels)
     return Evaluation(
-        accuracy=float(accuracy_score(labels, predictions)),
-        mean_class_accuracy=float(recall_score(labels, predictions, labels=present, average="macro", zero_division=0)),
-        macro_f1=float(f1_score(labels, predictions, average="macro", zero_division=0)),
+        **rates(labels, predictions),
         loss=float(-log_probabilities[np.arange(len(labels)), labels].mean()),
         confusion=confusion_matrix(labels, predictions, labels=np.arange(logits.shape[1])),
         labels=labels,
@@ -143,3 +140,16 @@ def summarise(logits: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) 
         probabilities=np.exp(log_probabilities),
         classes=classes,
     )
+
+
+def rates(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """`accuracy`, `mean_class_accuracy` and `macro_f1` (see `Evaluation`) of predicted classes `[n]`."""
+    from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+    present = np.unique(labels)
+    mean_class = recall_score(labels, predictions, labels=present, average="macro", zero_division=0)
+    return {
+        "accuracy": float(accuracy_score(labels, predictions)),
+        "mean_class_accuracy": float(mean_class),
+        "macro_f1": float(f1_score(labels, predictions, average="macro", zero_division=0)),
+    }

@@ -30,4 +30,4 @@ def digits(train: int = 800, val: int = 200, test: int = 797, split_seed: int = 
     sets = {part: everything.subset(indices).named(f"digits/{part}") for part, indices in parts.items()}
     shuffled = f"of one shuffle, seed {split_seed}"
     splits = {part: f"{len(indices)} {shuffled}" for part, indices in parts.items()}
-    return Task("digits", **sets, about=ABOUT, splits=splits)
+    return Task("digits", sets["train"], sets["val"], sets["test"], about=ABOUT, splits=splits)

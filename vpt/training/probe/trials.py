@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +16,12 @@ from vpt.methods import Tuned
 from vpt.training.batches import Labelled
 from vpt.training.config import FitConfig
 from vpt.training.devices import accelerator_for
+from vpt.training.evaluate import rates
 from vpt.training.frozen_inputs import affordable_part, store_in
 from vpt.training.log import Logger
 from vpt.training.needed import Heads
 from vpt.training.preflight import check
-from vpt.training.probe.stack import Point
+from vpt.training.probe.stack import Point, Start
 from vpt.training.probe.together import Probes, train_together, usable
 
 if TYPE_CHECKING:
@@ -32,15 +33,18 @@ JUDGED = 256
 
 @dataclass(frozen=True)
 class Trial:
-    """What became of one point: accuracy on val in [0, 1] and the last epoch's training loss, or why it failed.
+    """What became of one point: rates on val in [0, 1] (see `Evaluation`), or why it failed.
 
-    seconds: its share of the time that training all of them took.
+    train_loss: of the last epoch; losses: of each. seconds: its share of the time that training all of them took.
     """
 
     accuracy: float | None
     train_loss: float | None
     seconds: float
-    failed: str | None = None
+    failed: str | None
+    mean_class_accuracy: float | None = None
+    macro_f1: float | None = None
+    losses: tuple[float, ...] = ()
 
 
 def sweep(
@@ -50,12 +54,14 @@ def sweep(
     points: Sequence[Point],
     config: FitConfig,
     cache: Path | str | None = None,
+    starts: Mapping[int, Start] | None = None,
 ) -> list[Trial] | None:
     """Train the head of `model` once per point on `train`, as `fit` would, and measure each on `val`.
 
-    Every point starts from the head as it is, and the head stays so. None where points must be trained alone: more
-    learns than one linear head, images change between epochs, what the head reads may not be kept, the precision is
-    not "fp32", several processes share the work, or the backbone gives NaN or infinity (`fit` names the images).
+    Every point starts from the head as it is, or from `starts` by its seed; the head itself stays as it is. None where
+    points must be trained alone: more learns than one linear head, images change between epochs, what the head reads
+    may not be kept, the precision is not "fp32", several processes share the work, or the backbone gives NaN or
+    infinity (`fit` names the images).
     cache: as for `fit`.
     """
     config.validate()
@@ -72,10 +78,15 @@ def sweep(
     if fed.shape[1:] != head.weight.shape[1:] or not (usable(fed).all() and usable(held_out).all()):
         return None
     begun = time.perf_counter()
-    starts = {point.seed: (head.weight.detach(), head.bias.detach()) for point in points}
-    probes = train_together(fed, learned, points, config, facts.num_classes, starts)
+    begin = starts or {point.seed: start_of(head) for point in points}
+    probes = train_together(fed, learned, points, config, facts.num_classes, begin)
     share = (time.perf_counter() - begun) / len(points)
     return _judge(probes, held_out, known, share)
+
+
+def start_of(head: nn.Linear) -> Start:
+    """A copy of the head, as a start of others like it."""
+    return head.weight.detach().clone(), head.bias.detach().clone()
 
 
 def _only_linear(part: nn.Module) -> nn.Linear | None:
@@ -98,18 +109,21 @@ def _read(
 
 def _judge(probes: Probes, inputs: Tensor, labels: Tensor, seconds: float) -> list[Trial]:
     """The trials of `probes`, by their logits for `inputs` `[n, D]` of `labels` `[n]`."""
-    correct = torch.zeros(len(probes.failures), dtype=torch.long, device=inputs.device)
-    broken = torch.zeros_like(correct)
-    for x, y in zip(inputs.split(JUDGED), labels.split(JUDGED), strict=True):
+    broken = torch.zeros(len(probes.failures), dtype=torch.long, device=inputs.device)
+    found = []
+    for x in inputs.split(JUDGED):
         logits = probes.logits(x)
-        correct += (logits.argmax(2) == y).sum(1)
+        found.append(logits.argmax(2).cpu())
         broken += (~logits.isfinite().all(2)).sum(1)
+    predictions, truth = torch.cat(found, 1).numpy(), labels.cpu().numpy()
     trials = []
     for s, failure in enumerate(probes.failures):
+        losses = tuple(probes.losses[s].tolist())
         if failure is None and broken[s]:
             failure = f"the model gives NaN or infinite logits for {int(broken[s])} images"
         if failure is not None:
             trials.append(Trial(None, None, seconds, failure))
         else:
-            trials.append(Trial(int(correct[s]) / len(inputs), float(probes.losses[s, -1]), seconds))
+            measured = rates(truth, predictions[s])
+            trials.append(Trial(**measured, train_loss=losses[-1], seconds=seconds, failed=None, losses=losses))
     return trials

@@ -1,0 +1,180 @@
+"""A worker's bench: the backbone and the tasks, loaded once per process, and the trials that are done on them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks.suite import measured
+from benchmarks.suite.folder import hold
+from benchmarks.suite.measured import Clock, provenance, record
+from benchmarks.suite.schedule import Job
+from benchmarks.suite.settings import Settings, SourceConfig
+from benchmarks.suite.trial import SEARCH, Point, Trial
+from vpt.artifacts.save import fingerprint_of_backbone, jsonable
+from vpt.data import ImageDataset, Task
+from vpt.data.prepared import is_prepared, open_prepared, prepare
+from vpt.errors import NonFiniteLoss, TrainingError
+from vpt.runs.config import DataConfig, MethodConfig, RunConfig
+from vpt.runs.prepare import Prepared, prepare_backbone, prepare_preprocessing
+from vpt.training import FitResult, evaluate, fit, probe
+from vpt.training.config import FitConfig
+from vpt.training.devices import forget_peak, peak_memory
+
+LoadTask = Callable[[str, SourceConfig], Task]
+"""How a suite loads a task by name. Raises `DataError` or `OptionError`."""
+
+Records = list[dict[str, Any]]
+
+
+@dataclass
+class Bench:
+    """What a worker process keeps between jobs.
+
+    cache: folder of prepared images and frozen inputs, shared by all workers of a machine.
+    scratch: folder of the checkpoints of unfinished trials.
+    """
+
+    settings: Settings
+    load: LoadTask
+    cache: Path
+    scratch: Path
+    _tasks: dict[str, Task] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def base(self) -> Prepared:
+        """The backbone with its preprocessing and fingerprint; the task is put in trial by trial."""
+        backbone = prepare_backbone(self.settings.backbone)
+        preprocessing = prepare_preprocessing(backbone, self.settings.preprocessing)
+        nothing: Any = None
+        return Prepared(backbone, nothing, preprocessing, fingerprint_of_backbone(backbone))
+
+    def task(self, name: str) -> Task:
+        """The task, whose images are decoded and resized once per machine, by the first worker that needs them."""
+        if name not in self._tasks:
+            folder = self._prepared(name)
+            with hold(folder.with_suffix(".lock")):  # whoever comes second waits, and does not decode again
+                if not is_prepared(folder):
+                    prepare(self.load(name, self.settings.data), folder, self.base.preprocessing)
+            self._tasks[name] = open_prepared(folder)
+        return self._tasks[name]
+
+    def _prepared(self, name: str) -> Path:
+        """A folder for each task, source and way of resizing."""
+        resize = {n: v for n, v in self.base.preprocessing.to_dict().items() if n not in ("mean", "std")}
+        whole = json.dumps(jsonable({"data": vars(self.settings.data), "resize": resize}), sort_keys=True)
+        return self.cache / f"{name}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
+
+    def do(self, job: Job) -> Records:
+        """The records of the wanted trials. Exceptions are records, too; only an interruption comes through."""
+        records: Records = []
+        wanted = tuple(trial for trial in job.trials if trial.id in job.wanted)
+        with _failures_recorded(wanted, records):
+            records += [found for found in self._together(job) or () if found["id"] in job.wanted]
+        if not records:
+            for trial, point in zip(job.trials, job.points, strict=True):
+                if trial in wanted:
+                    with _failures_recorded((trial,), records):
+                        records.append(self._alone(trial, point))
+        return records
+
+    def _alone(self, trial: Trial, point: Point) -> dict[str, Any]:
+        """Train and measure one trial; an interrupted one goes on from its checkpoint."""
+        clock, scratch = Clock.now(), self.scratch / trial.id
+        prepared, fit_settings = self._prepare(trial), self._fit_settings(trial, point)
+        model = prepared.model(self._config(trial, fit_settings), trial.seed)
+        fitted: FitResult | None = None
+        try:
+            about = provenance(self.settings, prepared, model, trial, point, fit_settings)
+            train, judged = self._sets(trial, prepared)
+            fitted = fit(model, train, None, fit_settings, out=scratch, quiet=True, cache=self.cache / "inputs")
+            found = evaluate(model.fold(), judged, batch_size=fit_settings.batch_size)
+            outcome = measured.done(vars(found), fitted.history)
+        except NonFiniteLoss as error:
+            outcome = measured.diverged(str(error))
+        except TrainingError as error:
+            if fitted is None:
+                raise
+            outcome = measured.diverged(str(error))  # the last step left logits that are not finite
+        finally:
+            model.detach()
+        shutil.rmtree(scratch, ignore_errors=True)
+        epochs = [row["seconds"] for row in fitted.history] if fitted else []
+        return record(trial, about, outcome, {"cost": clock.cost(epochs, fitted.peak_memory if fitted else None)})
+
+    def _together(self, job: Job) -> Records | None:
+        """The records of linear probes trained side by side; None for trials that have to be done one by one."""
+        if not job.together:
+            return None
+        clock, trials = Clock.now(), job.trials
+        prepared = self._prepare(trials[0])
+        settings = [self._fit_settings(trial, point) for trial, point in zip(trials, job.points, strict=True)]
+        points = [probe.Point(fit.lr, fit.weight_decay, fit.seed) for fit in settings]
+        starts = {t.seed: self._start(prepared, t, f) for t, f in zip(trials, settings, strict=True)}
+        model = prepared.model(self._config(trials[0], settings[0]), trials[0].seed)
+        try:
+            sets, cache = self._sets(trials[0], prepared), self.cache / "inputs"
+            device = next(model.parameters()).device
+            forget_peak(device)
+            found = probe.sweep(model, *sets, points, settings[0], cache=cache, starts=starts)
+            if found is None:
+                return None
+            peak = peak_memory(device)
+            about = [
+                provenance(self.settings, prepared, model, trial, point, fit)
+                for trial, point, fit in zip(trials, job.points, settings, strict=True)
+            ]
+        finally:
+            model.detach()
+        cost = clock.cost(peak=peak, together=len(trials))
+        return [record(t, a, _outcome(f), {"cost": cost}) for t, a, f in zip(trials, about, found, strict=True)]
+
+    def _start(self, prepared: Prepared, trial: Trial, settings: FitConfig) -> probe.Start:
+        """The linear head that the trial's seed begins with."""
+        model = prepared.model(self._config(trial, settings), trial.seed)
+        try:
+            return probe.start_of(model.backbone.get_submodule(model.head_names[0]))  # type: ignore[arg-type]
+        finally:
+            model.detach()
+
+    def _prepare(self, trial: Trial) -> Prepared:
+        return replace(self.base, task=self.task(trial.task))
+
+    def _fit_settings(self, trial: Trial, point: Point) -> FitConfig:
+        return self.settings.fit(trial.recipe, point.lr, point.weight_decay, trial.seed, search=trial.stage == SEARCH)
+
+    def _config(self, trial: Trial, settings: FitConfig) -> RunConfig:
+        method = MethodConfig(trial.method, self.settings.path, self.settings.head_init, dict(trial.options))
+        return RunConfig(backbone=self.settings.backbone, method=method, train=settings)
+
+    def _sets(self, trial: Trial, prepared: Prepared) -> tuple[ImageDataset, ImageDataset]:
+        """What a trial is trained on, and what it is measured on: test in final trials alone."""
+        task = prepared.task
+        train, judged = (task.train, task.val) if trial.stage == SEARCH else (task.trainval, task.test)
+        data = DataConfig()
+        return prepared.dataset(train, data, seed=trial.seed), prepared.dataset(judged, data)
+
+
+@contextmanager
+def _failures_recorded(trials: tuple[Trial, ...], records: Records) -> Iterator[None]:
+    """An exception inside becomes a record of each of `trials`."""
+    clock = Clock.now()
+    try:
+        yield
+    except Exception as error:
+        outcome = measured.failed(error)
+        records += [record(trial, outcome, {"cost": clock.cost(together=len(trials))}) for trial in trials]
+
+
+def _outcome(trial: probe.Trial) -> dict[str, Any]:
+    """What became of one of many probes."""
+    if trial.failed is not None:
+        return measured.diverged(trial.failed)
+    return measured.done(vars(trial), [{"epoch": e, "train_loss": loss} for e, loss in enumerate(trial.losses, 1)])

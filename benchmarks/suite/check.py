@@ -1,0 +1,31 @@
+"""What would spoil every trial of a plan, found before the first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.suite.cost import without_images
+from benchmarks.suite.plan import Plan
+from vpt.errors import OptionError, VptError
+from vpt.methods import tune
+from vpt.runs.prepare import prepare_backbone, prepare_preprocessing
+
+
+def check(plan: Plan) -> None:
+    """Load the backbone and attach every variant to it once.
+
+    Raises what loading raises (unknown name, missing weights, those of another model), or one `OptionError` listing
+    each variant that this backbone does not take.
+    """
+    backbone = prepare_backbone(plan.settings.backbone)
+    prepare_preprocessing(backbone, plan.settings.preprocessing)
+    settings, faults = plan.settings, []
+    kinds = {(trial.variant, repr(trial.options)): trial for trial in plan.trials}
+    for trial in kinds.values():
+        given: dict[str, Any] = {"path": settings.path, "head_init": settings.head_init}
+        try:
+            tune(backbone, trial.method, num_classes=2, **given, **without_images(trial.options)).detach()
+        except VptError as error:
+            faults.append(f"{trial.variant}: {error}")
+    if faults:
+        raise OptionError("methods:\n" + "\n".join(f"  {fault}" for fault in dict.fromkeys(faults)))

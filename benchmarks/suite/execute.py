@@ -1,0 +1,103 @@
+"""The driver: hands out jobs, writes down what comes back, and does nothing twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.suite.executors import Died, Executor
+from benchmarks.suite.folder import DIVERGED, DONE, FAILED, Folder, forget
+from benchmarks.suite.measured import Clock, failed, record
+from benchmarks.suite.schedule import Job, Schedule
+from benchmarks.suite.trial import Trial
+from benchmarks.suite.watch import Watch
+from vpt.errors import TrainingError
+
+ATTEMPTS = 3
+"""Times that a job may lose its worker before its trials count as failed."""
+
+
+@dataclass
+class Summary:
+    """How many trials ended how: found finished, done now, diverged, failed, and waiting for failed ones."""
+
+    found: int
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: list[Mapping[str, Any]] = field(default_factory=list)
+    waiting: list[Trial] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial is finished."""
+        return not (self.failures or self.waiting)
+
+    def reasons(self) -> dict[str, list[str]]:
+        """Why trials failed, and which."""
+        found: dict[str, list[str]] = {}
+        for failure in self.failures:
+            found.setdefault(failure["reason"], []).append(failure["id"])
+        return found
+
+
+def execute(folder: Folder, trials: Sequence[Trial], executor: Executor, watch: Watch) -> Summary:
+    """Do all of `trials` that are not finished, as `executor` has room, and write each record as it comes.
+
+    Finished trials are read, not repeated; failed ones are tried again. Raises `TrainingError` where the disk is full.
+    """
+    records = {trial.id: found for trial in trials if (found := folder.read(trial.id)) is not None}
+    schedule = Schedule(trials, records)
+    summary = Summary(found=len(trials) - len(schedule))
+    watch.start(len(trials), summary.found)
+    deaths: Counter[str] = Counter()
+    again: list[Job] = []
+    running = 0
+    try:
+        while True:
+            while executor.free() > 0 and (job := again.pop() if again else schedule.take()) is not None:
+                folder.note("begun", trials=job.wanted, by=executor.submit(job))
+                running += 1
+            if not running:
+                break
+            job, outcome = executor.wait()
+            running -= 1
+            if isinstance(outcome, Died):
+                folder.note("died", trials=job.wanted, how=outcome.how)
+                deaths[job.wanted[0]] += 1
+                if deaths[job.wanted[0]] < ATTEMPTS:
+                    again.append(job)
+                    continue
+                outcome = _given_up(job, outcome)
+            for found in outcome:
+                _take_in(folder, found, schedule, summary, watch)
+    finally:
+        executor.close()
+        watch.close()
+    summary.waiting = schedule.waiting()
+    return summary
+
+
+def _take_in(folder: Folder, found: dict[str, Any], schedule: Schedule, summary: Summary, watch: Watch) -> None:
+    folder.write(found)
+    folder.note(found["status"], trials=[found["id"]])
+    schedule.put(found)
+    summary.counts[found["status"]] += 1
+    if found["status"] == FAILED:
+        summary.failures.append(found)
+    watch.trial(found)
+
+
+def _given_up(job: Job, outcome: Died) -> list[dict[str, Any]]:
+    story = TrainingError(f"the worker died {ATTEMPTS} times in the middle of it ({outcome.how}); out of memory?")
+    return [
+        record(trial, failed(story), {"cost": Clock.now().cost()}) for trial in job.trials if trial.id in job.wanted
+    ]
+
+
+def tidy(folder: Folder, trials: Sequence[Trial]) -> None:
+    """Delete what killed workers of trials that are finished left behind."""
+    for trial in trials:
+        scratch = folder.scratch(trial.id)
+        if scratch.exists() and (folder.read(trial.id) or {}).get("status") in (DONE, DIVERGED):
+            forget(scratch)

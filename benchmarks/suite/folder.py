@@ -1,0 +1,124 @@
+"""The files of a benchmark folder: the plan, a record per trial, what happened when; and the lock on all of it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vpt.errors import OptionError, TrainingError
+from vpt.runs.record import read_json
+from vpt.training.files import write_atomically
+
+SCHEMA = 1
+DONE, DIVERGED, FAILED = "done", "diverged", "failed"
+FINISHED = (DONE, DIVERGED)
+"""Statuses of trials that are not run again."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """`root` and what lies where in it."""
+
+    root: Path
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "plan.json"
+
+    @property
+    def trials(self) -> Path:
+        return self.root / "trials"
+
+    @property
+    def cache(self) -> Path:
+        """Prepared images and what frozen parts give for them."""
+        return self.root / "cache"
+
+    def scratch(self, trial: str) -> Path:
+        """Where a trial keeps its checkpoint until it is finished."""
+        return self.root / "work" / trial
+
+    def record(self, trial: str) -> Path:
+        return self.trials / f"{trial}.json"
+
+    def read(self, trial: str) -> dict[str, Any] | None:
+        """The record of a trial, or None. A damaged one counts as none and is put aside: the trial is done again."""
+        from vpt.errors import ArtifactError
+
+        path = self.record(trial)
+        try:
+            found = read_json(path)
+        except ArtifactError:
+            os.replace(path, path.with_suffix(".damaged"))
+            return None
+        if found is not None and found.get("schema") != SCHEMA:
+            raise OptionError(f"{path} is of schema {found.get('schema')!r}; this version of vpt reads {SCHEMA}")
+        return found
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Write a trial's record, whole or not at all. Raises `TrainingError` where the disk is full."""
+        with told_when_full(self.root):
+            write_atomically(self.record(record["id"]), json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+    def note(self, event: str, **facts: Any) -> None:
+        """Append a line to `events.jsonl`."""
+        line = json.dumps({"time": timestamp(), "event": event, **facts}) + "\n"
+        with told_when_full(self.root), open(self.root / "events.jsonl", "a", encoding="utf-8") as file:
+            file.write(line)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one run. Raises `OptionError` naming the process that has it already."""
+        path = self.root / ".lock"
+        try:
+            with hold(path, wait=False):
+                path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {timestamp()}")
+                yield
+        except BlockingIOError as error:
+            holder = path.read_text() or "another process"
+            raise OptionError(f"{self.root} is in use by {holder}; wait for it, or give another --out") from error
+
+
+@contextmanager
+def hold(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Have the file `path` locked among processes, also across a kill; without `wait`, BlockingIOError where it is."""
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+
+
+@contextmanager
+def told_when_full(folder: Path) -> Iterator[None]:
+    """A full disk as a `TrainingError` that says what is safe; other errors as they are."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise TrainingError(
+            f"the disk of {folder} is full; what is finished there is safe: make room and run the same command again"
+        ) from error
+
+
+def timestamp() -> str:
+    """Now, as in `2026-11-25T14:40:00+0000`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def forget(folder: Path) -> None:
+    """Delete the scratch folder of a finished trial."""
+    import shutil
+
+    with suppress(OSError):
+        shutil.rmtree(folder)

@@ -1,0 +1,131 @@
+"""Killed at random moments, again and again, by every executor: the same files as undisturbed, and nothing twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+from small import begin, events, results
+
+WHAT = ("--tasks", "digits", "--methods", "shallow", "linear")
+LONGER = ["epochs=24", "search_epochs=12"]
+"""So many epochs that a kill meets trials in the middle."""
+
+EXECUTORS = ["inline", "processes", "ray"]
+
+
+def start(out: Path, executor: str) -> subprocess.Popen[str]:
+    return begin(out, *WHAT, "--workers", "2", "--executor", executor, settings=LONGER)
+
+
+@pytest.fixture(scope="module", params=EXECUTORS)
+def executor(request: pytest.FixtureRequest) -> str:
+    if request.param == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed")
+    return str(request.param)
+
+
+def undisturbed(out: Path, executor: str) -> tuple[float, float]:
+    """Run all; seconds until the first trial began, and in all."""
+    begun, first = time.monotonic(), None
+    process = start(out, executor)
+    while process.poll() is None:
+        if first is None and (out / "events.jsonl").exists() and any(e["event"] == "begun" for e in events(out)):
+            first = time.monotonic() - begun
+        time.sleep(0.02)
+    assert process.returncode == 0, process.communicate()[0]
+    return first or 0.0, time.monotonic() - begun
+
+
+def ended_once(out: Path) -> None:
+    """No trial was begun after it was done, and none was done twice."""
+    done: Counter[str] = Counter()
+    for event in events(out):
+        for name in event.get("trials", ()):
+            assert not (event["event"] == "begun" and done[name]), f"{name} was begun again"
+            done[name] += event["event"] == "done"
+    assert set(done.values()) == {1}
+
+
+@pytest.mark.slow
+def test_killed_ten_times_the_results_are_those_of_an_undisturbed_run(executor: str, tmp_path: Path) -> None:
+    first, whole = undisturbed(tmp_path / "whole", executor)
+    moments, kills, out = random.Random(executor), 0, tmp_path / "killed"
+    while kills < 10:
+        process = start(out, executor)
+        try:
+            process.wait(moments.uniform(0.3 * first, first + 0.5 * (whole - first)))
+            break
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+    last = start(out, executor)
+    told, _ = last.communicate()
+    assert last.returncode == 0, told
+    assert kills >= 3
+    assert results(out) == results(tmp_path / "whole")
+    ended_once(out)
+
+
+def workers_of(driver: subprocess.Popen[str], executor: str) -> list[psutil.Process]:
+    """Processes that are in the middle of a job."""
+    found = []
+    for child in psutil.Process(driver.pid).children(recursive=True):
+        try:
+            words = " ".join(child.cmdline())
+        except psutil.Error:
+            continue
+        if words.startswith("ray::work") if executor == "ray" else "forkserver" in words:
+            found.append(child)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["processes", "ray"])
+def test_a_killed_worker_costs_its_own_trial_alone(executor: str, tmp_path: Path) -> None:
+    if executor == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed")
+    undisturbed(tmp_path / "whole", executor)
+    out = tmp_path / "out"
+    driver, killed = start(out, executor), 0
+    while driver.poll() is None and killed < 3:
+        begun = (out / "events.jsonl").exists() and any(e["event"] in ("begun", "done") for e in events(out))
+        victims = workers_of(driver, executor) if begun else []
+        if executor == "processes" and victims:
+            server = min(victims, key=lambda p: p.create_time())  # what workers fork from
+            victims = [p for p in victims if p.ppid() == server.pid]
+        if victims:
+            victims[-1].kill()
+            killed += 1
+            time.sleep(1.0)
+        time.sleep(0.05)
+    told, _ = driver.communicate()
+    assert driver.returncode == 0, told
+    assert killed
+    assert any(event["event"] == "died" for event in events(out))
+    assert results(out) == results(tmp_path / "whole")
+    ended_once(out)
+
+
+def test_an_interruption_is_told_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    process = start(tmp_path / "out", "processes")
+    while not (tmp_path / "out" / "trials").exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; the same command goes on where it was" in told
+    assert "Traceback" not in told
+    again = start(tmp_path / "out", "processes")
+    told, _ = again.communicate()
+    assert again.returncode == 0, told
+    ended_once(tmp_path / "out")

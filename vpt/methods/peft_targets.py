@@ -1,0 +1,58 @@
+"""Which linear layers of the blocks get an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+
+from vpt.errors import OptionError, nearest
+from vpt.methods.layers import Layers, resolve
+from vpt.sites.site import Site
+
+Targets = str | Sequence[str] | None
+"""Ends of names such as `"attn.qkv"` or `"fc1"`, `"all"`, or None: what makes queries and values."""
+
+QUERIES_AND_VALUES = ("qkv", "q_proj", "v_proj", "in_proj")
+
+
+def targeted(site: Site, layers: Layers, targets: Targets) -> dict[str, nn.Linear]:
+    """The linear layers in the blocks `layers` that `targets` names, by their names in the backbone.
+
+    Raises `OptionError` that lists every target which no block has.
+    """
+    present = list(dict.fromkeys(name for block in site.blocks for name, _ in _linears(block)))
+    wanted = _wanted(targets, present)
+    return {
+        f"blocks.{number}.{name}": linear
+        for number in resolve(layers, site.depth)
+        for name, linear in _linears(site.blocks[number])
+        if any(_ends(name, target) for target in wanted)
+    }
+
+
+def _wanted(targets: Targets, present: list[str]) -> Sequence[str]:
+    accepted = f"accepted: 'all', or any of {', '.join(present)}"
+    if targets is None:
+        if not any(_ends(name, target) for name in present for target in QUERIES_AND_VALUES):
+            raise OptionError(f"no layer here is known to make queries and values; name the targets, {accepted}")
+        return QUERIES_AND_VALUES
+    wanted = [targets] if isinstance(targets, str) else targets
+    if not isinstance(wanted, Sequence) or not wanted or not all(isinstance(target, str) for target in wanted):
+        raise OptionError(f"targets is {targets!r}; {accepted}")
+    if list(wanted) == ["all"]:
+        return present
+    wrong = [t for t in wanted if not any(_ends(name, t) for name in present)]
+    if wrong:
+        listed = ", ".join(f"{target!r}{nearest(target, present)}" for target in wrong)
+        raise OptionError(f"no block has a linear layer {listed}; {accepted}")
+    return wanted
+
+
+def _linears(block: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
+    """Plain linear layers alone: a subclass may be called in ways of its own."""
+    return ((name, module) for name, module in block.named_modules() if type(module) is nn.Linear)
+
+
+def _ends(name: str, target: str) -> bool:
+    return f".{name}".endswith(f".{target}")

@@ -19,6 +19,7 @@ from support.benchmark_folders import VTAB, Bench, task, variant, vtab_tasks
 
 from benchmarks.suite.report import Suite, write_report
 from benchmarks.suite.report.contents import Contents
+from benchmarks.suite.report.facts import facts
 from benchmarks.suite.report.records import read
 from benchmarks.suite.report.results import Results, compute
 from benchmarks.suite.report.statistics import mean_of_means, paired, spread
@@ -351,6 +352,19 @@ def test_published_figures_stand_beside_ours_with_their_route(tmp_path: Path) ->
     assert "data by TensorFlow Datasets" in table.caption
     assert "data by vtab-folder" in table.caption
     assert any("Another data route" in note and "vtab-folder, on all tasks" in note for note in table.notes)
+
+
+def test_what_should_be_one_and_is_not_is_pointed_out(small: Bench) -> None:
+    small.fill(spread_out)
+    small.write(small.record(small.trials()[-1], 0.5, device="NVIDIA H100"))
+    found = {fact.name: fact for fact in facts(read(small.root)) if not fact.mixed}
+    assert (found["fingerprint"].text, found["seeds"].text) == ("f00d", "42, 44, 82")
+    assert found["total cost"].text == "5.4 min of training and measuring, over 27 trials"
+    mixed = [fact for fact in facts(read(small.root)) if fact.mixed]
+    assert [(fact.name, fact.text) for fact in mixed] == [
+        ("device", "cpu (26 trials)"), ("device", "NVIDIA H100 (1 trial)"),
+    ]  # fmt: skip
+    assert mixed[1].href == f"../trials/{small.trials()[-1]['id']}.json"
 
 
 def test_nothing_published_no_table(small: Bench) -> None:

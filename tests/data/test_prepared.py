@@ -84,7 +84,9 @@ def test_arrays_grey_coloured_and_of_mixed_sizes(tmp_path: Path) -> None:
     task = of_arrays([picture(1), grey, picture(2, 3, 4), grey.T.copy(), picture(3, 1, 1)])
     folder = prepare(task, tmp_path / "mixed")
     same(open_prepared(folder), task)
-    stored = sum(len(packed(np.asarray(image))) for image in [picture(1), grey, picture(2, 3, 4), grey.T, picture(3, 1, 1)])
+    stored = sum(
+        len(packed(np.asarray(image))) for image in [picture(1), grey, picture(2, 3, 4), grey.T, picture(3, 1, 1)]
+    )
     assert (folder / MAPPED).stat().st_size == stored  # grey stays grey, and equal sets are written once
 
 

@@ -68,11 +68,10 @@ def test_a_missing_file_is_named_with_the_remedy(folder: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("left", [0, 1, 0.5, -1])
-def test_a_file_cut_short_is_named(folder: Path, name: str, left: float) -> None:
+@pytest.mark.parametrize("kept", [0, 0.01, 0.5, 0.99])
+def test_a_file_cut_short_is_named(folder: Path, name: str, kept: float) -> None:
     content = (folder / name).read_bytes()
-    keep = round(left * len(content)) if 0 < left < 1 else int(left) % len(content)
-    (folder / name).write_bytes(content[: keep if keep < len(content) - 1 or name != "manifest.json" else -3])
+    (folder / name).write_bytes(content[: int(kept * len(content))])
     with pytest.raises(DataError, match=rf"no whole prepared task(.|\n)*{name}(.|\n)*make it again"):
         open_prepared(folder)
 
@@ -203,7 +202,7 @@ def test_a_full_disk_leaves_nothing_and_says_what_is_needed(
 
 def test_a_place_that_cannot_be_written_is_named(task: Task, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"file/made: cannot be written: .*Not a directory"):
+    with pytest.raises(DataError, match=r"file/made: cannot be written: .*file'$"):
         prepare(task, tmp_path / "file" / "made")
 
 
@@ -225,16 +224,20 @@ def test_a_killed_writer_leaves_nothing_that_opens(tmp_path: Path, at: int) -> N
     writer.join()
     assert writer.exitcode == -signal.SIGKILL
     assert not any(is_prepared(path) for path in tmp_path.iterdir())
-    with pytest.raises(DataError, match="has no manifest.json"):
+    with pytest.raises(DataError, match=r"has no manifest\.json"):
         open_prepared(folder)
     assert open_prepared(prepare(made(), folder)).record() == made().record()
-    with pytest.raises(DataError, match="found in .*: made$"):
+    with pytest.raises(DataError, match=r"found in .*: made$"):
         load_task("prepared", tmp_path, "x")
 
 
 def prepare_together(folder: Path, barrier: Barrier) -> None:
+    def meet(done: int, total: int) -> None:
+        if done == total // 2:
+            barrier.wait(30)
+
     torch.set_num_threads(1)
-    prepare(made(), folder, progress=lambda done, _: barrier.wait(30) and None if done == 5 else None)
+    prepare(made(), folder, progress=meet)
 
 
 def test_two_processes_may_prepare_the_same_task_at_once(tmp_path: Path) -> None:
@@ -272,9 +275,13 @@ def test_the_mode_follows_the_umask(task: Task, tmp_path: Path) -> None:
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "a") as folder:
-        (folder / "x").write_text("half")
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with whole_folder(tmp_path / "a") as folder:
+            (folder / "x").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
     with whole_folder(tmp_path / "a") as folder:
         (folder / "x").write_text("whole")

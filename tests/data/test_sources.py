@@ -23,7 +23,8 @@ def paths(task: Task, part: str) -> set[str]:
 
 
 def test_registry() -> None:
-    assert names() == ["csv", "embedded", "folder", "torchvision", "vtab"]
+    own = ["csv", "embedded", "folder", "prepared", "tfds", "torchvision", "vtab", "vtab-torchvision", "wds"]
+    assert names() == own
     with pytest.raises(OptionError, match=r"unknown source 'foldr'.*did you mean 'folder'"):
         load_task("foldr", None)
     with pytest.raises(OptionError, match=r"'val_fractoin' \(did you mean 'val_fraction'\?\), 'x'; accepted: ignore"):

@@ -24,7 +24,8 @@ def kind(name: str, model: nn.Module) -> str:
         return "norm"
     if "bias" in leaf:
         return "bias"
-    return "norm" if model.get_parameter(name).ndim <= 1 else "weight"
+    scales = model.get_parameter(name).ndim <= 1 or ".ia3_l." in name  # peft keeps that vector as a matrix
+    return "norm" if scales else "weight"
 
 
 def parameter_groups(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from importlib import metadata
 
 PACKAGES = (
@@ -10,6 +11,9 @@ PACKAGES = (
     *("albumentations", "numpy", "pillow", "scikit-learn"),
 )
 """What a result depends on."""
+
+OPTIONAL = ("peft",)
+"""What it depends on where it is installed."""
 
 
 def versions() -> dict[str, str]:
@@ -20,4 +24,7 @@ def versions() -> dict[str, str]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:  # run from a checkout that is not installed
             found[package] = "unknown"
+    for package in OPTIONAL:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
     return found

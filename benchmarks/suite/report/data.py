@@ -21,10 +21,8 @@ class Data:
     task: TaskEntry
     trial: str
     route: str
-    about: str
     sizes: dict[str, int]
     digests: dict[str, str]
-    splits: dict[str, str]
     deviations: tuple[str, ...]
     others: int
 
@@ -36,11 +34,11 @@ def data_of(records: Records, task: TaskEntry) -> Data | None:
     if not told:
         return None
     trial, data = next(iter(told.items()))
+    deviations = dict.fromkeys(line for one in told.values() for line in _deviations(task, one))
     different = [other for other in told.values() if _identity(other) != _identity(data)]
     return Data(
-        task, trial, str(data.get("route", "unknown")), str(data.get("about", "")), dict(data.get("sizes") or {}),
-        dict(data.get("digests") or {}), dict(data.get("splits") or {}), _deviations(task, data),
-        len({str(_identity(other)) for other in different}),
+        task, trial, str(data.get("route", "unknown")), dict(data.get("sizes") or {}), dict(data.get("digests") or {}),
+        tuple(deviations), len({str(_identity(other)) for other in different}),
     )  # fmt: skip
 
 

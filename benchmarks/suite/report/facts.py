@@ -49,7 +49,7 @@ def settings(records: Records) -> list[Fact]:
 
 _ASKED: Mapping[str, Callable[[Record], Any]] = {
     "backbone": lambda r: _backbone(r.get("backbone") or {}),
-    "fingerprint": lambda r: (r.get("backbone") or {}).get("fingerprint"),
+    "fingerprint": lambda r: _fingerprint((r.get("backbone") or {}).get("fingerprint")),
     "preprocessing": lambda r: _in_words(r.get("preprocessing")),
     "precision": lambda r: r.get("precision"),
     "device": lambda r: r.get("device"),
@@ -70,6 +70,11 @@ def _recorded(records: Records) -> Iterator[Fact]:
 
 def _backbone(told: Record) -> str:
     return ", ".join(str(told[name]) for name in ("name", "checkpoint") if told.get(name))
+
+
+def _fingerprint(told: Any) -> Any:
+    """Its digest, which stands for the rest of it."""
+    return told.get("digest") if isinstance(told, Mapping) else told
 
 
 def _in_words(told: Record | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -137,6 +138,7 @@ def _commands(events: Path) -> Iterator[str]:
             command = json.loads(line).get("command")
         except (ValueError, AttributeError):
             continue
-        if isinstance(command, str) and command not in seen:
-            seen.add(command)
-            yield command
+        words = shlex.join(map(str, command)) if isinstance(command, list) else command
+        if isinstance(words, str) and words not in seen:
+            seen.add(words)
+            yield words

@@ -62,6 +62,8 @@ class Bench:
             folder = self._prepared(name)
             with hold(folder.with_suffix(".lock")):  # whoever comes second waits, and does not decode again
                 if not is_prepared(folder):
+                    for leftover in folder.parent.glob(f".{folder.name}.writing-*"):  # of a killed worker
+                        shutil.rmtree(leftover)
                     prepare(self.load(name, self.settings.data), folder, self.base.preprocessing)
             self._tasks[name] = open_prepared(folder)
         return self._tasks[name]

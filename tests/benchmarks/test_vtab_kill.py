@@ -18,30 +18,34 @@ WHAT = ("--tasks", "digits", "--methods", "shallow", "linear")
 LONGER = ["epochs=24", "search_epochs=12"]
 """So many epochs that a kill meets trials in the middle."""
 
-EXECUTORS = ["inline", "processes", "ray"]
+KILLS = int(os.environ.get("VPT_KILLS", "3"))
+"""Per executor. Each costs a start of the interpreter and of torch."""
+
+Whole = tuple[Path, float, float]
 
 
 def start(out: Path, executor: str) -> subprocess.Popen[str]:
     return begin(out, *WHAT, "--workers", "2", "--executor", executor, settings=LONGER)
 
 
-@pytest.fixture(scope="module", params=EXECUTORS)
-def executor(request: pytest.FixtureRequest) -> str:
-    if request.param == "ray":
+def available(executor: str) -> str:
+    if executor == "ray":
         pytest.importorskip("ray", reason="Ray is not installed")
-    return str(request.param)
+    return executor
 
 
-def undisturbed(out: Path, executor: str) -> tuple[float, float]:
-    """Run all; seconds until the first trial began, and in all."""
-    begun, first = time.monotonic(), None
-    process = start(out, executor)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """An undisturbed run: its folder, seconds until its first trial began, and in all."""
+    out = tmp_path_factory.mktemp("whole")
+    begun, first = time.monotonic(), 0.0
+    process = start(out, "processes")
     while process.poll() is None:
-        if first is None and (out / "events.jsonl").exists() and any(e["event"] == "begun" for e in events(out)):
+        if not first and (out / "events.jsonl").exists() and any(e["event"] == "begun" for e in events(out)):
             first = time.monotonic() - begun
         time.sleep(0.02)
     assert process.returncode == 0, process.communicate()[0]
-    return first or 0.0, time.monotonic() - begun
+    return out, first, time.monotonic() - begun
 
 
 def ended_once(out: Path) -> None:
@@ -55,24 +59,27 @@ def ended_once(out: Path) -> None:
 
 
 @pytest.mark.slow
-def test_killed_ten_times_the_results_are_those_of_an_undisturbed_run(executor: str, tmp_path: Path) -> None:
-    first, whole = undisturbed(tmp_path / "whole", executor)
-    moments, kills, out = random.Random(executor), 0, tmp_path / "killed"
-    while kills < 10:
-        process = start(out, executor)
+@pytest.mark.parametrize("executor", ["inline", "processes", "ray"])
+def test_killed_at_random_moments_the_results_are_those_of_an_undisturbed_run(
+    executor: str, whole: Whole, tmp_path: Path
+) -> None:
+    expected, first, in_all = whole
+    moments, kills = random.Random(available(executor)), 0
+    while kills < KILLS:
+        process = start(tmp_path, executor)
         try:
-            process.wait(moments.uniform(0.3 * first, first + 0.5 * (whole - first)))
+            process.wait(moments.uniform(0.5 * first, first + 0.5 * (in_all - first)))
             break
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             kills += 1
-    last = start(out, executor)
+    last = start(tmp_path, executor)
     told, _ = last.communicate()
     assert last.returncode == 0, told
-    assert kills >= 3
-    assert results(out) == results(tmp_path / "whole")
-    ended_once(out)
+    assert kills
+    assert results(tmp_path) == results(expected)
+    ended_once(tmp_path)
 
 
 def workers_of(driver: subprocess.Popen[str], executor: str) -> list[psutil.Process]:
@@ -90,13 +97,10 @@ def workers_of(driver: subprocess.Popen[str], executor: str) -> list[psutil.Proc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", ["processes", "ray"])
-def test_a_killed_worker_costs_its_own_trial_alone(executor: str, tmp_path: Path) -> None:
-    if executor == "ray":
-        pytest.importorskip("ray", reason="Ray is not installed")
-    undisturbed(tmp_path / "whole", executor)
+def test_a_killed_worker_costs_its_own_trial_alone(executor: str, whole: Whole, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    driver, killed = start(out, executor), 0
-    while driver.poll() is None and killed < 3:
+    driver, killed = start(out, available(executor)), 0
+    while driver.poll() is None and killed < 2:  # one more, and the trial would count as failed
         begun = (out / "events.jsonl").exists() and any(e["event"] in ("begun", "done") for e in events(out))
         victims = workers_of(driver, executor) if begun else []
         if executor == "processes" and victims:
@@ -111,7 +115,7 @@ def test_a_killed_worker_costs_its_own_trial_alone(executor: str, tmp_path: Path
     assert driver.returncode == 0, told
     assert killed
     assert any(event["event"] == "died" for event in events(out))
-    assert results(out) == results(tmp_path / "whole")
+    assert results(out) == results(whole[0])
     ended_once(out)
 
 

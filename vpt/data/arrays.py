@@ -73,16 +73,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
-        _sync(temporary)
+        sync_folder(temporary)
         os.rename(temporary, path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def _sync(folder: Path) -> None:
-    """Make the names in `folder` durable, where the system can."""
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` durable; a file system that cannot sync folders is left as it is."""
     if os.name == "nt":  # pragma: no cover - folders cannot be opened there
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from vpt.data.arrays import sync_folder
+
+__all__ = ["sync_folder", "write_atomically", "write_temporary"]
+
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write `content` (text as UTF-8) to `path`: temporary file beside it, fsync, rename, fsync of the folder."""
@@ -26,14 +30,3 @@ def write_temporary(path: Path, content: bytes | str) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` durable; a file system that cannot sync folders is left as it is."""
-    if os.name == "nt":  # pragma: no cover - folders cannot be opened there
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

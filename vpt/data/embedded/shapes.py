@@ -101,7 +101,8 @@ def rendered(scene: str, train: int = 800, val: int = 200, test: int = 1000, spl
     """The task `scene` ("location", "orientation" or "count") with that many images, drawn by `split_seed`."""
     sizes = {"train": train, "val": val, "test": test}
     sets = {part: _images(scene, part, split_seed, count) for part, count in sizes.items()}
-    return Task(scene, sets["train"], sets["val"], sets["test"], about=ABOUT, splits={part: f"drawn from seed {split_seed}" for part in sizes})
+    splits = {part: f"drawn from seed {split_seed}" for part in sizes}
+    return Task(scene, sets["train"], sets["val"], sets["test"], about=ABOUT, splits=splits)
 
 
 def _images(scene: str, part: str, seed: int, count: int) -> ImageSet:

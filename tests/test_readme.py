@@ -30,7 +30,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which commands run, with the picture the README shows and a folder of images."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "docs").mkdir()
-    shutil.copy(ROOT / "docs" / "quickstart.png", folder / "docs")
+    shutil.copy(ROOT / "docs" / "vtab.png", folder / "docs")
     rng = np.random.default_rng(0)
     for name in ("cat", "dog"):
         (folder / "PATH" / "my-images" / name).mkdir(parents=True)
@@ -49,21 +49,30 @@ def execute(command: list[str], folder: Path) -> str:
 
 def test_the_readme_has_the_commands_that_are_run_here() -> None:
     assert COMMANDS[:2] == ["scripts/quickstart", "scripts/test"]
-    assert [shlex.split(c)[:2] for c in COMMANDS[2:]] == [
-        ["vpt", "train"], ["vpt", "evaluate"], ["vpt", "predict"], ["vpt", "train"], ["python", "-m"],
+    starts = [shlex.split(c)[:3] for c in COMMANDS[2:]]
+    assert [words[:2] for words in starts[:4]] == [["vpt", c] for c in ("train", "evaluate", "predict", "train")]
+    assert [words[-1] for words in starts[4:]] == [
+        *["benchmarks.vtab"] * 3, "prepare", "verify", "benchmarks.speed",
     ]  # fmt: skip
     assert len(PYTHON) == 2
 
 
+def as_modules(command: str) -> list[str]:
+    """A command of the README as it runs without being installed."""
+    words = shlex.split(command)
+    return [sys.executable, *(["-m", "vpt.cli.main", *words[1:]] if words[0] == "vpt" else words[1:])]
+
+
 @needs_weights
-def test_the_vpt_commands_run_as_written(room: Path) -> None:
+def test_the_commands_run_as_written(room: Path) -> None:
     for command in COMMANDS[2:-1]:
-        words = shlex.split(command)
-        extra = NO_HUB if "--backbone" in words else []  # a hub is not at hand in tests: random weights, smaller images
-        out = execute([sys.executable, "-m", "vpt.cli.main", *words[1:], *extra], room)
+        extra = NO_HUB if "--backbone" in command else []  # no hub in tests: random weights, smaller images
+        out = execute([*as_modules(command), *extra], room)
         assert out.strip()
     assert (room / "runs" / "readme" / "artifact" / "vpt_model.safetensors").exists()
     assert (room / "runs" / "my-images-deep" / "result.json").exists()
+    assert (room / "runs" / "mini" / "report" / "index.html").exists()
+    assert (room / "runs" / "prepared" / "count" / "manifest.json").exists()
 
 
 @needs_weights
@@ -80,23 +89,9 @@ def test_the_speed_benchmark_runs_in_its_quick_form(tmp_path: Path) -> None:
     assert {"results.json", "results.md", "speed.png", "index.html"} <= written
 
 
-@needs_weights
-def test_the_quickstart_runs_and_again_reads_what_is_there(tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "benchmarks.quickstart", "--tasks", "digits", "--methods", "linear", "deep",
-        "--seeds", "0", "--workers", "1", "--out", str(tmp_path),
-    ]  # fmt: skip
-    first = execute(command, ROOT)
-    results = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")}
-    assert len(results) == 2
-    for name in ("index.html", "chart.png", "table.md"):
-        assert (tmp_path / name).stat().st_size > 0
-    table = (tmp_path / "table.md").read_text()
-    assert "| linear |" in table
-    assert "| deep |" in table
-    assert "linear" in first
-    execute(command, ROOT)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")} == results
+def test_the_quickstart_is_the_suite_in_miniature() -> None:
+    """Which `benchmarks/test_vtab_run.py` runs."""
+    assert "-m benchmarks.vtab run --preset mini --out runs/quickstart" in (ROOT / "scripts" / "quickstart").read_text()
 
 
 def test_the_scripts_are_there_and_ci_calls_the_test_command() -> None:

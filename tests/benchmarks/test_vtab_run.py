@@ -17,6 +17,7 @@ from small import command, events, records, results
 
 from benchmarks.suite import bench, folder, schedule
 from benchmarks.vtab.__main__ import main
+from benchmarks.vtab.planning import ABLATIONS
 
 
 def run(out: Path, *more: str, settings: list[str] | None = None) -> int:
@@ -349,3 +350,26 @@ def test_options_that_the_backbone_does_not_take_stop_before_anything_runs(
     assert "6 blocks" in told
     assert "1 to 6" in told
     assert not (tmp_path / "trials").exists()
+
+
+# --- ablations --------------------------------------------------------------------------------------------
+
+SIX_BLOCKS = {"depth": ["first-1", "first-6", "last-1"], "length": ["deep-0", "deep-1", "deep-50"]}
+"""Rows for the embedded backbone: all of them, but for those that need a larger one or a while."""
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_an_ablation_is_one_command_and_one_chart(ablation: str, tmp_path: Path) -> None:
+    chosen = SIX_BLOCKS.get(ablation, [])
+    settings = ["recipes.default.lr=[1e-2]", "epochs=1", "search_epochs=null"]
+    settings += ["backbone.image_size=48"] if ablation == "placement" else []  # room for the frame
+    rows = ["--methods", *chosen] if chosen else []
+    what = ("--ablation", ablation, "--tasks", "digits", "--seeds", "0", "1", *rows)
+    assert run(tmp_path, *what, settings=settings) == 0
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert {r["status"] for r in records(tmp_path).values()} == {"done"}
+    assert len(records(tmp_path)) == 2 * len(plan["variants"])
+    assert (tmp_path / "report" / "ablation.svg").exists()
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert plan["ablation"]["title"] in page
+    assert plan["ablation"]["axis"] in page

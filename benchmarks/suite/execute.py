@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +22,15 @@ ATTEMPTS = 3
 
 @dataclass
 class Summary:
-    """How many trials ended how: found finished, done now, diverged, failed, and waiting for failed ones."""
+    """How many trials ended how: found finished, done now, diverged, failed, and waiting for failed ones.
+
+    wall: seconds from the first job to the last; workers: how many at once; busy: seconds that trials took in all.
+    """
 
     found: int
+    workers: int = 1
+    wall: float = 0.0
+    busy: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[Mapping[str, Any]] = field(default_factory=list)
     waiting: list[Trial] = field(default_factory=list)
@@ -32,6 +39,11 @@ class Summary:
     def complete(self) -> bool:
         """Whether every trial is finished."""
         return not (self.failures or self.waiting)
+
+    @property
+    def overhead(self) -> float:
+        """The share of the workers' time that was spent on anything but trials: starting, waiting for the last one."""
+        return 1 - self.busy / (self.workers * self.wall) if self.wall else 0.0
 
     def reasons(self) -> dict[str, list[str]]:
         """Why trials failed, and which."""
@@ -48,7 +60,7 @@ def execute(folder: Folder, trials: Sequence[Trial], executor: Executor, watch: 
     """
     records = {trial.id: found for trial in trials if (found := folder.read(trial.id)) is not None}
     schedule = Schedule(trials, records)
-    summary = Summary(found=len(trials) - len(schedule))
+    summary, begun = Summary(len(trials) - len(schedule), executor.free()), time.monotonic()
     watch.start(len(trials), summary.found)
     deaths: Counter[str] = Counter()
     again: list[Job] = []
@@ -74,7 +86,7 @@ def execute(folder: Folder, trials: Sequence[Trial], executor: Executor, watch: 
     finally:
         executor.close()
         watch.close()
-    summary.waiting = schedule.waiting()
+    summary.waiting, summary.wall = schedule.waiting(), time.monotonic() - begun
     return summary
 
 
@@ -83,6 +95,7 @@ def _take_in(folder: Folder, found: dict[str, Any], schedule: Schedule, summary:
     folder.note(found["status"], trials=[found["id"]])
     schedule.put(found)
     summary.counts[found["status"]] += 1
+    summary.busy += found["cost"]["seconds"]
     if found["status"] == FAILED:
         summary.failures.append(found)
     watch.trial(found)

@@ -170,9 +170,15 @@ def _show(asked: Plan, whole: Plan, folder: Folder, args: argparse.Namespace) ->
 
 
 def _conclude(summary: Summary, folder: Folder) -> None:
+    """What a person should know of how it went, on stderr."""
+    from benchmarks.suite.cost import words
+
     for reason, ids in summary.reasons().items():
         others = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
         note(f"failed: {ids[0]}{others}: {reason}")
+    if done := sum(summary.counts.values()):
+        took = f"{words(summary.wall)} with {summary.workers} worker{'s' * (summary.workers > 1)}"
+        note(f"{done} trials in {took}, of whose time {summary.overhead:.1%} went to anything but trials")
     if summary.waiting:
         note(f"{len(summary.waiting)} final trials wait for search trials that failed")
     if not summary.complete:

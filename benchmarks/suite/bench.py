@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from benchmarks.suite import measured
-from benchmarks.suite.folder import hold
+from benchmarks.suite.folder import forget, hold
 from benchmarks.suite.measured import Clock, provenance, record
 from benchmarks.suite.schedule import Job
 from benchmarks.suite.settings import Settings, SourceConfig
@@ -26,7 +28,10 @@ from vpt.runs.config import DataConfig, MethodConfig, RunConfig
 from vpt.runs.prepare import Prepared, prepare_backbone, prepare_preprocessing
 from vpt.training import FitResult, evaluate, fit, probe
 from vpt.training.config import FitConfig
-from vpt.training.devices import forget_peak, peak_memory
+from vpt.training.devices import accelerator_for, forget_peak, peak_memory
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 LoadTask = Callable[[str, SourceConfig], Task]
 """How a suite loads a task by name. Raises `DataError` or `OptionError`."""
@@ -46,36 +51,53 @@ class Bench:
     load: LoadTask
     cache: Path
     scratch: Path
-    _tasks: dict[str, Task] = field(default_factory=dict, repr=False)
+    _tasks: dict[str, Task | Exception] = field(default_factory=dict, repr=False)
+    _handed_over: list[Path] = field(default_factory=list, repr=False)
 
     @cached_property
     def base(self) -> Prepared:
-        """The backbone with its preprocessing and fingerprint; the task is put in trial by trial."""
+        """The backbone, on the worker's device, with preprocessing and fingerprint; the task comes trial by trial."""
         backbone = prepare_backbone(self.settings.backbone)
         preprocessing = prepare_preprocessing(backbone, self.settings.preprocessing)
-        nothing: Any = None
-        return Prepared(backbone, nothing, preprocessing, fingerprint_of_backbone(backbone))
+        fingerprint, nothing = fingerprint_of_backbone(backbone), None
+        return Prepared(backbone.to(self._accelerator.device), nothing, preprocessing, fingerprint)  # type: ignore[arg-type]
+
+    @property
+    def _accelerator(self) -> Accelerator:
+        return accelerator_for(self.settings.precision)
 
     def task(self, name: str) -> Task:
-        """The task, whose images are decoded and resized once per machine, by the first worker that needs them."""
+        """The task, whose images are decoded and resized once per machine, by the first worker that needs them.
+
+        Raises what loading raises, without trying twice.
+        """
         if name not in self._tasks:
-            folder = self._prepared(name)
-            with hold(folder.with_suffix(".lock")):  # whoever comes second waits, and does not decode again
-                if not is_prepared(folder):
-                    for leftover in folder.parent.glob(f".{folder.name}.writing-*"):  # of a killed worker
-                        shutil.rmtree(leftover)
-                    prepare(self.load(name, self.settings.data), folder, self.base.preprocessing)
-            self._tasks[name] = open_prepared(folder)
-        return self._tasks[name]
+            try:
+                self._tasks[name] = self._open(name)
+            except Exception as error:
+                self._tasks[name] = error
+        found = self._tasks[name]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _open(self, name: str) -> Task:
+        folder = self._prepared(name)
+        with hold(folder.with_suffix(".lock")):  # whoever comes second waits, and does not decode again
+            if not is_prepared(folder):
+                prepare(self.load(name, self.settings.data), folder, self.base.preprocessing)
+        return open_prepared(folder)
 
     def _prepared(self, name: str) -> Path:
         """A folder for each task, source and way of resizing."""
-        resize = {n: v for n, v in self.base.preprocessing.to_dict().items() if n not in ("mean", "std")}
-        whole = json.dumps(jsonable({"data": vars(self.settings.data), "resize": resize}), sort_keys=True)
-        return self.cache / f"{name}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
+        whole = {"data": vars(self.settings.data), "resize": self.base.preprocessing.resizing()}
+        key = hashlib.sha256(json.dumps(jsonable(whole), sort_keys=True).encode()).hexdigest()
+        return self.cache / f"{name}-{key[:12]}"
 
     def do(self, job: Job) -> Records:
         """The records of the wanted trials. Exceptions are records, too; only an interruption comes through."""
+        while self._handed_over:  # the driver has their records, or it would not have sent another job
+            forget(self._handed_over.pop())
         records: Records = []
         wanted = tuple(trial for trial in job.trials if trial.id in job.wanted)
         with _failures_recorded(wanted, records):
@@ -89,15 +111,18 @@ class Bench:
 
     def _alone(self, trial: Trial, point: Point) -> dict[str, Any]:
         """Train and measure one trial; an interrupted one goes on from its checkpoint."""
-        clock, scratch = Clock.now(), self.scratch / trial.id
         prepared, fit_settings = self._prepare(trial), self._fit_settings(trial, point)
+        clock, scratch = Clock.now(), self.scratch / trial.id
         model = prepared.model(self._config(trial, fit_settings), trial.seed)
         fitted: FitResult | None = None
         try:
             about = provenance(self.settings, prepared, model, trial, point, fit_settings)
             train, judged = self._sets(trial, prepared)
             fitted = fit(model, train, None, fit_settings, out=scratch, quiet=True, cache=self.cache / "inputs")
-            found = evaluate(model.fold(), judged, batch_size=fit_settings.batch_size)
+            measuring = time.perf_counter()
+            precise = accelerator_for(fit_settings.precision)
+            found = evaluate(model.fold(), judged, batch_size=fit_settings.batch_size, accelerator=precise)
+            clock = clock.adding(fitted.seconds + time.perf_counter() - measuring)
             outcome = measured.done(vars(found), fitted.history)
         except NonFiniteLoss as error:
             outcome = measured.diverged(str(error))
@@ -107,7 +132,7 @@ class Bench:
             outcome = measured.diverged(str(error))  # the last step left logits that are not finite
         finally:
             model.detach()
-        shutil.rmtree(scratch, ignore_errors=True)
+        self._handed_over.append(scratch)
         epochs = [row["seconds"] for row in fitted.history] if fitted else []
         return record(trial, about, outcome, {"cost": clock.cost(epochs, fitted.peak_memory if fitted else None)})
 
@@ -115,8 +140,8 @@ class Bench:
         """The records of linear probes trained side by side; None for trials that have to be done one by one."""
         if not job.together:
             return None
-        clock, trials = Clock.now(), job.trials
-        prepared = self._prepare(trials[0])
+        trials = job.trials
+        prepared, clock = self._prepare(trials[0]), Clock.now()
         settings = [self._fit_settings(trial, point) for trial, point in zip(trials, job.points, strict=True)]
         points = [probe.Point(fit.lr, fit.weight_decay, fit.seed) for fit in settings]
         starts = {t.seed: self._start(prepared, t, f) for t, f in zip(trials, settings, strict=True)}
@@ -128,14 +153,13 @@ class Bench:
             found = probe.sweep(model, *sets, points, settings[0], cache=cache, starts=starts)
             if found is None:
                 return None
-            peak = peak_memory(device)
+            cost = clock.cost(peak=peak_memory(device), together=len(trials))
             about = [
                 provenance(self.settings, prepared, model, trial, point, fit)
                 for trial, point, fit in zip(trials, job.points, settings, strict=True)
             ]
         finally:
             model.detach()
-        cost = clock.cost(peak=peak, together=len(trials))
         return [record(t, a, _outcome(f), {"cost": cost}) for t, a, f in zip(trials, about, found, strict=True)]
 
     def _start(self, prepared: Prepared, trial: Trial, settings: FitConfig) -> probe.Start:
@@ -150,7 +174,7 @@ class Bench:
         return replace(self.base, task=self.task(trial.task))
 
     def _fit_settings(self, trial: Trial, point: Point) -> FitConfig:
-        return self.settings.fit(trial.recipe, point.lr, point.weight_decay, trial.seed, search=trial.stage == SEARCH)
+        return self.settings.fit(trial, point.lr, point.weight_decay)
 
     def _config(self, trial: Trial, settings: FitConfig) -> RunConfig:
         method = MethodConfig(trial.method, self.settings.path, self.settings.head_init, dict(trial.options))
@@ -171,8 +195,24 @@ def _failures_recorded(trials: tuple[Trial, ...], records: Records) -> Iterator[
     try:
         yield
     except Exception as error:
-        outcome = measured.failed(error)
-        records += [record(trial, outcome, {"cost": clock.cost(together=len(trials))}) for trial in trials]
+        if _device_is_lost(error):
+            raise  # this process can do nothing any more: its worker dies, and another takes over
+        cost = {"cost": clock.cost(together=len(trials))}
+        records += [record(trial, measured.failed(error), cost) for trial in trials]
+
+
+def failures(job: Job, error: Exception) -> Records:
+    """The records of the wanted trials of a job that an exception kept from beginning."""
+    records: Records = []
+    with _failures_recorded(tuple(trial for trial in job.trials if trial.id in job.wanted), records):
+        raise error
+    return records
+
+
+def _device_is_lost(error: Exception) -> bool:
+    """Whether CUDA has failed in a way that makes every later call in this process fail, too."""
+    full = isinstance(error, torch.cuda.OutOfMemoryError)
+    return not full and isinstance(error, RuntimeError) and str(error).startswith("CUDA error")
 
 
 def _outcome(trial: probe.Trial) -> dict[str, Any]:

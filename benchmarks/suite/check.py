@@ -9,14 +9,16 @@ from benchmarks.suite.plan import Plan
 from vpt.errors import OptionError, VptError
 from vpt.methods import tune
 from vpt.runs.prepare import prepare_backbone, prepare_preprocessing
+from vpt.training.devices import accelerator_for
 
 
 def check(plan: Plan) -> None:
     """Load the backbone and attach every variant to it once.
 
-    Raises what loading raises (unknown name, missing weights, those of another model), or one `OptionError` listing
-    each variant that this backbone does not take.
+    Raises what loading raises (unknown name, missing weights, those of another model), `OptionError` for a precision
+    that this machine does not have, or one that lists each variant that this backbone does not take.
     """
+    accelerator_for(plan.settings.precision)
     backbone = prepare_backbone(plan.settings.backbone)
     prepare_preprocessing(backbone, plan.settings.preprocessing)
     settings, faults = plan.settings, []

@@ -58,7 +58,7 @@ def execute(folder: Folder, trials: Sequence[Trial], executor: Executor, watch: 
 
     Finished trials are read, not repeated; failed ones are tried again. Raises `TrainingError` where the disk is full.
     """
-    records = {trial.id: found for trial in trials if (found := folder.read(trial.id)) is not None}
+    records = {trial.id: found for trial in trials if (found := folder.read(trial.id, repair=True)) is not None}
     schedule = Schedule(trials, records)
     summary, begun = Summary(len(trials) - len(schedule), executor.free()), time.monotonic()
     watch.start(len(trials), summary.found)
@@ -93,6 +93,7 @@ def execute(folder: Folder, trials: Sequence[Trial], executor: Executor, watch: 
 def _take_in(folder: Folder, found: dict[str, Any], schedule: Schedule, summary: Summary, watch: Watch) -> None:
     folder.write(found)
     folder.note(found["status"], trials=[found["id"]])
+    forget(folder.scratch(found["id"]))
     schedule.put(found)
     summary.counts[found["status"]] += 1
     summary.busy += found["cost"]["seconds"]

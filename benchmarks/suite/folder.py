@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from vpt.errors import OptionError, TrainingError
-from vpt.runs.record import read_json
 from vpt.training.files import write_atomically
 
 SCHEMA = 1
 DONE, DIVERGED, FAILED = "done", "diverged", "failed"
 FINISHED = (DONE, DIVERGED)
 """Statuses of trials that are not run again."""
+
+DAMAGED = ".damaged"
+"""What a record that cannot be read is called until it is made again."""
 
 
 @dataclass(frozen=True)
@@ -42,31 +44,42 @@ class Folder:
         """Prepared images and what frozen parts give for them."""
         return self.root / "cache"
 
+    @property
+    def work(self) -> Path:
+        """Checkpoints of unfinished trials."""
+        return self.root / "work"
+
     def scratch(self, trial: str) -> Path:
         """Where a trial keeps its checkpoint until it is finished."""
-        return self.root / "work" / trial
+        return self.work / trial
 
     def record(self, trial: str) -> Path:
         return self.trials / f"{trial}.json"
 
-    def read(self, trial: str) -> dict[str, Any] | None:
-        """The record of a trial, or None. A damaged one counts as none and is put aside: the trial is done again."""
-        from vpt.errors import ArtifactError
+    def read(self, trial: str, *, repair: bool = False) -> dict[str, Any] | None:
+        """The record of a trial, or None; a damaged one counts as none.
 
+        repair: put a damaged one aside, since it will be made again. Raises `OptionError` for one of another schema.
+        """
         path = self.record(trial)
         try:
-            found = read_json(path)
-        except ArtifactError:
-            os.replace(path, path.with_suffix(".damaged"))
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
             return None
-        if found is not None and found.get("schema") != SCHEMA:
+        except ValueError:
+            if repair:
+                os.replace(path, path.with_suffix(DAMAGED))
+            return None
+        if found.get("schema") != SCHEMA:
             raise OptionError(f"{path} is of schema {found.get('schema')!r}; this version of vpt reads {SCHEMA}")
         return found
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Write a trial's record, whole or not at all. Raises `TrainingError` where the disk is full."""
+        path = self.record(record["id"])
         with told_when_full(self.root):
-            write_atomically(self.record(record["id"]), json.dumps(record, indent=1, allow_nan=False) + "\n")
+            write_atomically(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+        path.with_suffix(DAMAGED).unlink(missing_ok=True)
 
     def note(self, event: str, **facts: Any) -> None:
         """Append a line to `events.jsonl`."""
@@ -80,7 +93,8 @@ class Folder:
         path = self.root / ".lock"
         try:
             with hold(path, wait=False):
-                path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {timestamp()}")
+                with told_when_full(self.root):
+                    path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {timestamp()}")
                 yield
         except BlockingIOError as error:
             holder = path.read_text() or "another process"

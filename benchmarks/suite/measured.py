@@ -7,7 +7,7 @@ import socket
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.suite.folder import DIVERGED, DONE, FAILED, SCHEMA, timestamp
@@ -24,23 +24,29 @@ from vpt.training.versions import versions
 
 @dataclass(frozen=True)
 class Clock:
-    """When a trial began."""
+    """When a trial began. seconds: what it took, where that is not the time since then."""
 
     started: str
     ticks: float
+    seconds: float | None = None
 
     @classmethod
     def now(cls) -> Clock:
+        """A clock that starts now."""
         return cls(timestamp(), time.perf_counter())
+
+    def adding(self, seconds: float) -> Clock:
+        """The same start, but so many seconds in all: those before an interruption count."""
+        return replace(self, seconds=seconds)
 
     def cost(self, epochs: Sequence[float] = (), peak: int | None = None, together: int = 1) -> dict[str, Any]:
         """Seconds in all and per epoch, peak memory in bytes, when and where: what may differ between equal results.
 
         together: how many trials shared the computation; each has its share of the seconds.
         """
+        seconds = time.perf_counter() - self.ticks if self.seconds is None else self.seconds
         return {
-            "seconds": (time.perf_counter() - self.ticks) / together, "seconds_per_epoch": list(epochs),
-            "peak_memory": peak, "together": together,
+            "seconds": seconds / together, "seconds_per_epoch": list(epochs), "peak_memory": peak, "together": together,
             "started": self.started, "finished": timestamp(), "host": socket.gethostname(),
         }  # fmt: skip
 

@@ -84,11 +84,11 @@ class Plan:
         }  # fmt: skip
 
 
-def lay_out(settings: Settings, task: str, variant: Variant, seeds: Sequence[int]) -> list[Trial]:
+def lay_out(settings: Settings, task: str, variant: Variant, seeds: Sequence[int], search_seed: int) -> list[Trial]:
     """The trials of one cell: the search, where its recipe has more than one point, and a final trial per seed."""
     name = settings.recipe_of(variant.method)
     recipe = settings.recipes[name]
-    trial = Trial(task, variant.label, FINAL, variant.method, name, seeds[0], variant.options)
+    trial = Trial(task, variant.label, FINAL, variant.method, name, search_seed, variant.options)
     if not recipe.searches:
         (lr,), (decay,) = recipe.lr, recipe.weight_decay
         return [replace(trial, seed=seed, lr=lr, weight_decay=decay) for seed in seeds]
@@ -130,12 +130,12 @@ def _together(before: Plan, now: Plan, where: Path) -> Plan:
     labels, ids = {v.label: v for v in before.variants}, {t.id: t for t in before.trials}
     faults += [f"variant {v.label} ({dict(labels[v.label].options)}, now {dict(v.options)})"
                for v in now.variants if v != labels.get(v.label, v)]  # fmt: skip
-    faults += [f"trial {t.id}" for t in now.trials if t != ids.get(t.id, t)]
+    faults += [_trials_differ(ids[t.id], t) for t in now.trials if t != ids.get(t.id, t)]
     faults += [f"task {t.name}" for t in now.tasks for o in before.tasks if o.name == t.name and o != t]
     if faults:
         raise OptionError(
             f"{where} holds another plan; give another --out, or ask for the same. Different are:\n  "
-            + "\n  ".join(faults)
+            + "\n  ".join(faults[:SHOWN] + ([f"and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []))
         )
     return replace(
         before,
@@ -143,6 +143,14 @@ def _together(before: Plan, now: Plan, where: Path) -> Plan:
         trials=tuple({trial.id: trial for trial in (*before.trials, *now.trials)}.values()),
     )  # fmt: skip
 
+
+def _trials_differ(was: Trial, asked: Trial) -> str:
+    fields = _differing(was.to_dict(), asked.to_dict())
+    return f"trial {asked.id}: {', '.join(fields)}"
+
+
+SHOWN = 12
+"""Differences that an error lists."""
 
 _FIXED = ("suite", "preset", "ablation", "settings")
 

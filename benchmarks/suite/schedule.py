@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.suite.folder import DIVERGED, DONE, FAILED
+from benchmarks.suite.settings import TOGETHER
 from benchmarks.suite.trial import SEARCH, Point, Trial
-
-TOGETHER = ("linear",)
-"""Methods whose trials of one cell are one computation: a matrix per head, trained side by side."""
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from benchmarks.suite.trial import FINAL, SEARCH, Trial
 from vpt.errors import OptionError
 from vpt.runs.config import BackboneConfig, PreprocessingConfig
 from vpt.training.config import FitConfig
 
 DEFAULT = "default"
 
+TOGETHER = ("linear",)
+"""Methods whose trials of one cell are one computation: a matrix per head, trained side by side."""
+
 
 @dataclass
 class SourceConfig:
-    """Where tasks come from: a source of `vpt.data.sources` and its options. own_splits: other sizes are accepted."""
+    """Where tasks come from: a source and its options. own_splits: other numbers of images are accepted."""
 
-    source: str = "embedded"
+    source: str = ""  # must be named
     root: Path | None = None
     options: dict[str, Any] = field(default_factory=dict)
     own_splits: bool = False
@@ -61,16 +66,18 @@ class Settings:
         """The name of the recipe that a method is trained by."""
         return method if method in self.recipes else DEFAULT
 
-    def fit(self, recipe: str, lr: float, weight_decay: float, seed: int, *, search: bool) -> FitConfig:
-        """The training settings of one trial."""
-        chosen = self.recipes[recipe]
-        epochs = (self.search_epochs or self.epochs) if search else self.epochs
-        warmup = chosen.warmup_epochs
+    def fit(self, trial: Trial, lr: float, weight_decay: float) -> FitConfig:
+        """The training settings of one trial. What is trained side by side is trained in float32."""
+        recipe, search = self.recipes[trial.recipe], trial.stage == SEARCH
+        epochs = self.search_epochs if search and self.search_epochs is not None else self.epochs
+        warmup = recipe.warmup_epochs
+        if warmup is not None and epochs != self.epochs:
+            warmup *= epochs / self.epochs  # a shorter search warms up for the same share of it
         return FitConfig(
-            epochs=epochs, batch_size=self.batch_size, optimizer=chosen.optimizer, lr=lr, weight_decay=weight_decay,
-            warmup_epochs=None if warmup is None else min(warmup * epochs / self.epochs, epochs),
-            decay=list(chosen.decay), schedule=self.schedule, scale_lr=self.scale_lr, precision=self.precision,
-            seed=seed, checkpoint_every=CHECKPOINT_EVERY, tensorboard=False,
+            epochs=epochs, batch_size=self.batch_size, optimizer=recipe.optimizer, lr=lr, weight_decay=weight_decay,
+            warmup_epochs=warmup, decay=list(recipe.decay), schedule=self.schedule, scale_lr=self.scale_lr,
+            precision="fp32" if trial.method in TOGETHER else self.precision, seed=trial.seed,
+            checkpoint_every=CHECKPOINT_EVERY, tensorboard=False,
         )  # fmt: skip
 
     def problems(self) -> Iterator[str]:
@@ -82,10 +89,17 @@ class Settings:
                 values = getattr(recipe, field_name)
                 if not values or len(set(values)) != len(values):
                     yield f"recipes.{name}.{field_name}: {values} given; accepted: one or more different numbers"
-            for lr in recipe.lr[:1]:
-                for decay in recipe.weight_decay[:1]:
-                    tried = self.fit(name, lr, decay, 0, search=False)
-                    yield from (f"recipes.{name}: {line}" for line in tried.problems())
+            yield from dict.fromkeys(self._points_problems(name, recipe))
+
+    def _points_problems(self, name: str, recipe: Recipe) -> Iterator[str]:
+        """What the training settings of each point would refuse."""
+        if self.epochs < 1:  # shares of it are taken
+            yield f"epochs: {self.epochs} given; accepted: a whole number from 1"
+            return
+        for stage in (SEARCH, FINAL):
+            trial = Trial("", "", stage, "", name, 0)
+            for lr, decay in product(recipe.lr, recipe.weight_decay):
+                yield from (f"recipes.{name}, {stage}: {line}" for line in self.fit(trial, lr, decay).problems())
 
     def validate(self) -> None:
         """Raise one `OptionError` that lists every wrong value."""

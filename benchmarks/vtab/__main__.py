@@ -61,19 +61,25 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_what(step: argparse.ArgumentParser) -> None:
+    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
     step.add_argument("--out", type=Path, required=True, help="folder of plan, results and report")
-    step.add_argument("--preset", default="paper", help="paper, fast or mini")
+    step.add_argument("--preset", default="paper", help="paper, fast, cpu or mini")
     step.add_argument("--ablation", help="length, depth, placement, init, sharing or pooling")
-    step.add_argument("--tasks", nargs="+", default=[], help="names, groups, or all")
-    step.add_argument("--methods", nargs="+", default=[], help="rows of the preset, or any METHOD:option=value,...")
-    step.add_argument("--seeds", nargs="+", type=int, default=[])
+    step.add_argument("--tasks", **several, help="names, groups, or all")
+    step.add_argument("--methods", **several, help="rows of the preset, or any METHOD:option=value,...")
+    step.add_argument("--seeds", **several, type=int)
     step.add_argument("--backbone", help="a timm name, or embedded")
     step.add_argument("--checkpoint", type=Path, help="its weights, from a file")
     step.add_argument("--data", type=Path, help="where the images lie")
     step.add_argument("--source", help="folder, tfds, wds, torchvision, prepared or embedded")
     step.add_argument("--own-splits", action="store_true", help="accept other numbers of images than VTAB-1K's")
     step.add_argument(
-        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="any setting: epochs=50 recipes.full.lr=[1e-4]"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any setting: epochs=50 recipes.full.lr=[1e-4]",
     )
 
 
@@ -82,7 +88,7 @@ def _asked(args: argparse.Namespace) -> Plan:
     from benchmarks.vtab.planning import Asked, make_plan
 
     named = {
-        "backbone.name": args.backbone, "backbone.checkpoint": args.checkpoint, "data.root": args.data,
+        "backbone.name": args.backbone, "backbone.checkpoint": _whole(args.checkpoint), "data.root": _whole(args.data),
         "data.source": args.source or ("folder" if args.data else None), "data.own_splits": args.own_splits or None,
     }  # fmt: skip
     shorthands = [f"{n}={json.dumps(v if isinstance(v, bool) else str(v))}" for n, v in named.items() if v is not None]
@@ -90,14 +96,19 @@ def _asked(args: argparse.Namespace) -> Plan:
     return make_plan(Asked(args.preset, args.ablation, args.tasks, args.methods, args.seeds, overrides))
 
 
+def _whole(path: Path | None) -> Path | None:
+    """A path that means the same to every worker."""
+    return None if path is None else path.resolve()
+
+
 def plan(args: argparse.Namespace) -> int:
     """Lay out the plan, say what it holds and takes, and write it down."""
     from benchmarks.suite.folder import Folder
     from benchmarks.suite.plan import claim
 
-    asked, folder = _asked(args), Folder(args.out)
+    asked, folder = _asked(args), Folder(args.out.resolve())
     _check(asked)
-    _show(asked, asked, folder, args)
+    _show(asked, folder, args)
     if not args.dry_run:
         with folder.locked():
             claim(folder, asked)
@@ -116,15 +127,16 @@ def run(args: argparse.Namespace) -> int:
     from benchmarks.vtab.planning import selected
     from benchmarks.vtab.tasks import load
 
-    asked, folder = _asked(args), Folder(args.out)
+    asked, folder = _asked(args), Folder(args.out.resolve())
     _check(asked)
     if args.dry_run:
-        _show(asked, asked, folder, args)
+        _show(asked, folder, args)
         return 0
     with folder.locked():
         trials = selected(claim(folder, asked), asked)
         tidy(folder, trials)
-        make = partial(Bench, asked.settings, load, args.cache or folder.cache, folder.root / "work")
+        cache, scratch = _whole(args.cache) or folder.cache, folder.work
+        make = partial(Bench, asked.settings, load, cache, scratch if args.cache is None else cache / "work")
         folder.note("run", command=sys.argv, process=os.getpid(), executor=args.executor)
         executor = open_executor(args.executor, make, args.workers, args.ray_address)
         summary = execute(folder, trials, executor, watching(args.quiet))
@@ -154,14 +166,15 @@ def _check(asked: Plan) -> None:
     check(asked)
 
 
-def _show(asked: Plan, whole: Plan, folder: Folder, args: argparse.Namespace) -> None:
+def _show(asked: Plan, folder: Folder, args: argparse.Namespace) -> None:
     """Counts and estimate, on stdout."""
     from benchmarks.suite.cost import estimate, words
+    from benchmarks.suite.executors.share import default_workers
     from benchmarks.suite.folder import FINISHED
 
     left = [t for t in asked.trials if (folder.read(t.id) or {}).get("status") not in FINISHED]
-    workers = 1 if args.executor == "inline" else args.workers or os.cpu_count() or 1
-    cost = estimate(whole, left, workers)
+    workers = 1 if args.executor == "inline" else args.workers or default_workers()
+    cost = estimate(asked, left, workers)
     counts: dict[str, Any] = {**asked.counts(), "finished already": len(asked.trials) - len(left)}
     rows = {name: f"{count:,}" for name, count in counts.items()}
     rows |= {f"{label}, one worker": words(seconds) for label, seconds in cost.by_variant.items()}
@@ -178,9 +191,12 @@ def _conclude(summary: Summary, folder: Folder) -> None:
         note(f"failed: {ids[0]}{others}: {reason}")
     if done := sum(summary.counts.values()):
         took = f"{words(summary.wall)} with {summary.workers} worker{'s' * (summary.workers > 1)}"
-        note(f"{done} trials in {took}, of whose time {summary.overhead:.1%} went to anything but trials")
+        note(
+            f"{done} trial{'s' * (done > 1)} in {took}, of whose time {summary.overhead:.1%} went to anything but trials"
+        )
     if summary.waiting:
-        note(f"{len(summary.waiting)} final trials wait for search trials that failed")
+        why = "for search trials that failed" if summary.failures else "to be done"
+        note(f"{len(summary.waiting)} trials wait {why}")
     if not summary.complete:
         note(f"the same command tries what failed again; tracebacks: {folder.trials}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.suite.plan import Plan, Variant, lay_out
-from benchmarks.suite.settings import Settings
+from benchmarks.suite.settings import DEFAULT, Settings
 from benchmarks.vtab import lengths, tasks
 from vpt.errors import OptionError, nearest, unknown
 from vpt.methods import describe, names
@@ -46,17 +47,23 @@ def make_plan(asked: Asked) -> Plan:
     seeds = list(asked.seeds or preset["seeds"])
     if len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise OptionError(f"seeds: {seeds} given; accepted: different whole numbers from 0")
+    tasks.check_source(settings.data)
     columns = tasks.entries(asked.tasks or preset.get("tasks", ["all"]), settings.data)
     tasks.check(columns, settings.data)
     variants = tuple(_variant(text, rows) for text in chosen)
     if twice := {v.label for v in variants if [w.label for w in variants].count(v.label) > 1}:
         raise OptionError(f"methods: {', '.join(sorted(twice))} given twice")
-    cells = [(task, variant) for task in columns for variant in variants]
-    return Plan(
-        "vtab", asked.preset, preset["about"].strip(), settings, columns, variants,
-        tuple(t for task, v in cells for t in lay_out(settings, task.name, _for_task(v, task.name), seeds)),
-        None if ablation is None else {"name": asked.ablation, "title": ablation["title"], "axis": ablation["axis"]},
-    )  # fmt: skip
+    trials = [
+        trial
+        for task in columns
+        for variant in variants
+        for trial in lay_out(settings, task.name, _for_task(variant, task.name), seeds, preset["seeds"][0])
+    ]
+    about, about_ablation = preset["about"].strip(), None
+    if ablation is not None:
+        about += " Ablation: methods have their own defaults (10 prompts, no dropout) but for what a row names."
+        about_ablation = {"name": asked.ablation, "title": ablation["title"], "axis": ablation["axis"]}
+    return Plan("vtab", asked.preset, about, settings, columns, variants, tuple(trials), about_ablation)
 
 
 def _read(kind: str, name: str, known: Mapping[str, Path]) -> dict[str, Any]:
@@ -68,9 +75,9 @@ def _read(kind: str, name: str, known: Mapping[str, Path]) -> dict[str, Any]:
 
 def _settings(preset: Mapping[str, Any], overrides: Sequence[str]) -> Settings:
     """The preset's settings with overrides on top. Raises `OptionError` listing what is wrong."""
-    node = OmegaConf.structured(Settings(recipes={}))
+    node = OmegaConf.merge(OmegaConf.structured(Settings(recipes={})), _without_foreign_options(preset, overrides))
     faults = [f"{item!r} is no override; write name=value" for item in overrides if not re.match(r"[^=\s]+=", item)]
-    node = OmegaConf.merge(node, _without_foreign_options(preset, overrides))
+    faults += _make_recipes(node, overrides)
     for item in overrides if not faults else ():
         try:
             node = OmegaConf.merge(node, OmegaConf.from_dotlist([item]))
@@ -81,6 +88,21 @@ def _settings(preset: Mapping[str, Any], overrides: Sequence[str]) -> Settings:
     settings: Settings = OmegaConf.to_object(node)  # type: ignore[assignment]
     settings.validate()
     return settings
+
+
+def _make_recipes(node: Any, overrides: Sequence[str]) -> list[str]:
+    """Give each method whose recipe an override is the first to name a copy of the default one; faults of names."""
+    faults = []
+    for name in dict.fromkeys(item.split(".")[1].split("=")[0] for item in overrides if item.startswith("recipes.")):
+        if name in node.recipes:
+            continue
+        if name in names():
+            node.recipes[name] = copy.deepcopy(node.recipes[DEFAULT])
+        else:
+            faults.append(
+                f"recipes.{name}: no method{nearest(name, names())}; accepted: {DEFAULT}, {', '.join(names())}"
+            )
+    return faults
 
 
 def _without_foreign_options(preset: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

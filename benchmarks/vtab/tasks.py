@@ -58,10 +58,18 @@ def _known(data: SourceConfig) -> Iterator[TaskEntry]:
         yield TaskEntry(spec.name, spec.title, spec.group, spec.classes, test)
 
 
-def check(columns: Sequence[TaskEntry], data: SourceConfig) -> None:
-    """Raise `OptionError` listing what the source would refuse of its options, before any image is looked at."""
+def check_source(data: SourceConfig) -> None:
+    """Raise `OptionError` where it is not said where images come from, or nothing is there."""
+    if not data.source:
+        raise OptionError(f"images: none named; give --data ROOT --source {' | '.join(SOURCES)}, or --source embedded")
     if data.source not in SOURCES:
         raise unknown("source", data.source, SOURCES)
+    if data.source != "embedded" and (data.root is None or not data.root.exists()):
+        raise OptionError(f"--data: {data.root or 'nothing'} given; accepted: the folder of source {data.source!r}")
+
+
+def check(columns: Sequence[TaskEntry], data: SourceConfig) -> None:
+    """Raise `OptionError` listing what the source would refuse of its options, before any image is looked at."""
     wrong = [line for task in columns for line in faults(SOURCES[data.source], task.name, data.options)]
     if wrong:
         raise OptionError("data:\n  " + "\n  ".join(dict.fromkeys(wrong)))

@@ -23,7 +23,8 @@ from vpt.data import vtab
 from vpt.errors import OptionError
 from vpt.methods import describe, names
 
-FOLDER = ["data.source=folder", "data.root=there"]
+ROOT = Path(__file__).parent
+FOLDER = ["data.source=folder", f"data.root={ROOT}"]
 
 
 def asked(preset: str = "paper", **more: Any) -> Plan:
@@ -45,10 +46,10 @@ def test_the_paper_preset_is_the_published_grid() -> None:
     assert {trial.lr for trial in search} == {50, 25, 10, 5, 2.5, 1, 0.5, 0.25, 0.1, 0.05}
     assert {trial.weight_decay for trial in search} == {1e-2, 1e-3, 1e-4, 0}
     assert [trial.seed for trial in deep if trial.stage == "final"] == [42, 44, 82, 100, 800]
-    fit = plan.settings.fit("default", 50, 1e-2, 42, search=True)
+    fit = plan.settings.fit(search[0], 50, 1e-2)
     assert (fit.optimizer, fit.momentum, fit.schedule, fit.warmup, fit.epochs) == ("sgd", 0.9, "epoch", 10, 100)
     assert fit.base_lr == 50 * 64 / 256
-    full = plan.settings.fit("full", 1e-3, 0, 42, search=False)
+    full = plan.settings.fit(next(t for t in plan.trials if t.method == "full"), 1e-3, 0)
     assert (full.optimizer, full.warmup) == ("adamw", 5)
     assert plan.settings.head_init == "paper"
     assert (plan.settings.preprocessing.interpolation, plan.settings.preprocessing.antialias) == ("bilinear", False)
@@ -75,7 +76,8 @@ def test_the_fast_preset_searches_nothing() -> None:
 def test_every_preset_and_ablation_makes_a_plan_that_survives_its_file(
     preset: str, ablation: str | None, tmp_path: Path
 ) -> None:
-    plan = make_plan(Asked(preset, ablation))
+    own_source = preset == "mini"
+    plan = make_plan(Asked(preset, ablation, overrides=[] if own_source else FOLDER))
     assert claim(Folder(tmp_path), plan) == plan
     assert read_plan(Folder(tmp_path)) == plan
     assert len({trial.id for trial in plan.trials}) == len(plan.trials)
@@ -97,6 +99,20 @@ def test_methods_take_options_on_the_command_line() -> None:
     assert third.label == "deep"
     assert len({first.label, second.label, third.label}) == 3
     assert plan.trials[0].options["layers"] == "last:3"
+
+
+def test_a_recipe_that_an_override_begins_is_else_the_default_one() -> None:
+    recipes = asked(overrides=[*FOLDER, "recipes.deep.lr=[1,2]"]).settings.recipes
+    assert recipes["deep"].lr == [1, 2]
+    assert (recipes["deep"].optimizer, recipes["deep"].weight_decay) == ("sgd", recipes["default"].weight_decay)
+    assert recipes["deep"].decay == ["prompts"]
+
+
+def test_linear_probes_are_trained_in_float32_whatever_the_others_are() -> None:
+    plan = asked("fast", overrides=[*FOLDER, "precision=bf16"])
+    found = {t.method: plan.settings.fit(t, 1e-3, 0).precision for t in plan.trials}
+    assert found.pop("linear") == "fp32"
+    assert set(found.values()) == {"bf16"}
 
 
 def test_groups_and_other_names_of_tasks() -> None:
@@ -122,6 +138,13 @@ def test_groups_and_other_names_of_tasks() -> None:
         ({"overrides": [*FOLDER, "epochs"]}, "is no override"),
         ({"overrides": [*FOLDER, "epochs=many"]}, "epochs=many"),
         ({"overrides": [*FOLDER, "recipes.default.lr=[]"]}, "recipes.default.lr: [] given"),
+        ({"overrides": [*FOLDER, "recipes.full.lr=[1e-3,-1]"]}, "lr: -1.0 given"),
+        ({"overrides": [*FOLDER, "recipes.ful.lr=[1e-3]"]}, "did you mean 'full'"),
+        ({"overrides": [*FOLDER, "search_epochs=0"]}, "epochs: 0 given"),
+        ({"overrides": [*FOLDER, "epochs=5"]}, "warmup_epochs: 10"),
+        ({"overrides": []}, "images: none named"),
+        ({"overrides": ["data.source=foldr"]}, "did you mean 'folder'"),
+        ({"overrides": ["data.source=folder", "data.root=nowhere"]}, "--data: nowhere given"),
         ({"overrides": [*FOLDER, "recipes.full.lr=[-1]", "batch_size=0"]}, "batch_size: 0 given"),
         ({"overrides": [*FOLDER, "recipes.full.lr=[-1]", "batch_size=0"]}, "lr: -1.0 given"),
     ],
@@ -135,10 +158,11 @@ def test_wrong_words_are_named_with_the_nearest_right_one(given: dict[str, Any],
 # --- plans grow, and do not change ------------------------------------------------------------------------
 
 
-def test_a_plan_grows_by_tasks_methods_and_seeds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", ["fast", "paper"])
+def test_a_plan_grows_by_tasks_methods_and_seeds(preset: str, tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    small = asked("fast", tasks=["dtd"], methods=["linear"], seeds=[0])
-    more = asked("fast", tasks=["cifar", "dtd"], methods=["linear", "deep"], seeds=[0, 1])
+    small = asked(preset, tasks=["dtd"], methods=["linear"], seeds=[7])
+    more = asked(preset, tasks=["cifar", "dtd"], methods=["linear", "deep"], seeds=[1, 7])
     claim(folder, small)
     whole = claim(folder, more)
     assert {t.id for t in whole.trials} == {t.id for t in more.trials}
@@ -148,8 +172,8 @@ def test_a_plan_grows_by_tasks_methods_and_seeds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"overrides": [*FOLDER, "epochs=7"]}, "settings.epochs (100, now 7)"),
-        ({"overrides": ["data.source=tfds", "data.root=there"]}, "settings.data.source"),
+        ({"overrides": [*FOLDER, "epochs=70"]}, "settings.epochs (100, now 70)"),
+        ({"overrides": ["data.source=tfds", f"data.root={ROOT}"]}, "settings.data.source"),
         ({"preset": "paper"}, "preset"),
     ],
 )

@@ -31,7 +31,9 @@ BLOCKS = "\n".join(re.findall(r"```bash\n(.*?)```", README, re.DOTALL))
 
 
 @pytest.mark.parametrize("command", [*commands(BLOCKS), *(c for text in OPENINGS.values() for c in commands(text))])
-def test_a_command_is_understood(command: str) -> None:
+def test_a_command_is_understood(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ROOT").mkdir()
     args = parser().parse_args(shlex.split(command)[3:])
     if hasattr(args, "preset"):
         assert _asked(args).trials
@@ -50,7 +52,7 @@ def test_all_sources_and_ablations_are_described() -> None:
 
 @pytest.mark.parametrize("preset", ["paper", "fast"])
 def test_the_counts_are_the_planners(preset: str) -> None:
-    plan = make_plan(Asked(preset, overrides=["data.source=folder", "data.root=there"]))
+    plan = make_plan(Asked(preset, overrides=["data.source=folder", f"data.root={ROOT}"]))
     for stage in ("search", "final"):
         if count := sum(trial.stage == stage for trial in plan.trials):
             assert f"{count:,}" in README

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from benchmarks.suite.bench import Bench, Records
 from benchmarks.suite.schedule import Job
@@ -27,7 +27,7 @@ class Executor(Protocol):
     """Does jobs, several at once. A worker's death ends that worker's job alone."""
 
     def free(self) -> int:
-        """How many more jobs would be begun at once."""
+        """How many more jobs it takes now; at least one where nothing runs."""
 
     def submit(self, job: Job) -> str:
         """Begin a job; answers who does it, in words."""
@@ -57,15 +57,3 @@ def open_executor(name: str, make: MakeBench, workers: int | None = None, addres
 
         return RayCluster(make, workers, address)
     raise unknown("executor", name, NAMES)
-
-
-def settle(threads: int, gpu: int | None = None, **environment: Any) -> None:
-    """Prepare a worker's process: its share of the cores, and the GPU that it may see."""
-    import os
-
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)  # read when CUDA is first used
-    os.environ.update({name: str(value) for name, value in environment.items()})
-    import torch
-
-    torch.set_num_threads(threads)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -17,7 +19,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from benchmarks.suite.bench import Bench, Records
-from benchmarks.suite.executors.executor import Died, MakeBench, settle
+from benchmarks.suite.executors import share
+from benchmarks.suite.executors.executor import Died, MakeBench
 from benchmarks.suite.schedule import Job
 from vpt.errors import OptionError
 
@@ -39,18 +42,17 @@ class Processes:
     """`workers` processes; a dead one is replaced. Workers end by themselves when the driver is gone."""
 
     def __init__(self, make: MakeBench, workers: int | None = None) -> None:
-        gpus = _gpus()
         if workers is not None and workers < 1:
             raise OptionError(f"workers: {workers} given; accepted: a whole number from 1")
-        self._make, self._gpus = make, gpus
-        self._size = workers or gpus or os.cpu_count() or 1
-        self._threads = max(1, (os.cpu_count() or 1) // self._size)
+        self._make, self._gpus = make, share.gpus()
+        self._size = workers or share.default_workers()
+        self._threads = max(1, share.cores() // self._size)
         self._context = _forkserver()
         self._workers = [self._start(i) for i in range(self._size)]
 
     def _start(self, i: int) -> _Worker:
         ours, theirs = self._context.Pipe()
-        gpu = i % self._gpus if self._gpus else None
+        gpu = self._gpus[i % len(self._gpus)] if self._gpus else None
         process = self._context.Process(target=serve, args=(theirs, self._make, self._threads, gpu), daemon=True)
         process.start()
         theirs.close()
@@ -85,24 +87,28 @@ class Processes:
             return job, Died(f"exit code {worker.process.exitcode}")
 
     def close(self) -> None:
-        """End the workers: at once those without a job, the others after their checkpoint."""
+        """End the workers: at once those without a job, the others after writing a checkpoint."""
         for worker in self._workers:
-            worker.pipe.close()
-        for worker in self._workers:
-            if worker.job is not None:
-                worker.process.join(PATIENCE)
+            if worker.job is not None and worker.process.pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(worker.process.pid, signal.SIGINT)
             else:
-                worker.process.join(1)
+                worker.pipe.close()
+        deadline = time.monotonic() + PATIENCE
+        for worker in self._workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
             worker.process.kill()
             worker.process.join()
 
 
-def serve(pipe: Connection, make: MakeBench, threads: int, gpu: int | None) -> None:
-    """A worker's life: jobs in, records out, until the driver closes the pipe or is gone."""
+def serve(pipe: Connection, make: MakeBench, threads: int, gpu: str | None) -> None:
+    """A worker's life: jobs in, records out, until the driver closes the pipe, interrupts it, or is gone."""
+    os.setpgrp()  # a terminal's Ctrl-C is the driver's to pass on: twice would spoil the checkpoint
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_follow_driver, daemon=True).start()
-    settle(threads, gpu)
-    bench = make()
     try:
+        share.settle(threads, gpu)
+        bench = make()
         while True:
             pipe.send(bench.do(pipe.recv()))
     except (EOFError, OSError, KeyboardInterrupt):
@@ -130,9 +136,3 @@ def _follow_driver() -> None:
     if driver is not None:
         wait([driver.sentinel])
         os._exit(1)
-
-
-def _gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()

@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.suite.bench import Bench, Records
-from benchmarks.suite.executors.executor import Died, MakeBench, settle
+from benchmarks.suite.bench import Bench, Records, failures
+from benchmarks.suite.executors import share
+from benchmarks.suite.executors.executor import Died, MakeBench
 from benchmarks.suite.schedule import Job
 from vpt.errors import OptionError
 
@@ -33,22 +34,24 @@ class RayCluster:
             _connect(ray, workers, address)
         self._gpu = bool(self._resources("GPU"))
         needs: dict[str, Any] = {"num_gpus": 1} if self._gpu else {"num_cpus": 1}
-        self._work = ray.remote(max_retries=0, **needs)(work)
+        # a process serves many tasks, which Ray grants GPU tasks only when told: torch and backbone load once
+        self._work = ray.remote(max_retries=0, max_calls=0, **needs)(work)
         self._make = ray.cloudpickle.dumps(make)
         self._most = workers
+        self._threads = max(1, share.cores() // workers) if self._mine and not address and workers else 1
         self._running: dict[Any, Job] = {}
 
     def _resources(self, kind: str) -> int:
         return int(self._ray.cluster_resources().get(kind, 0))
 
     def free(self) -> int:
-        """GPUs, or cores, without a job; a cluster may grow while it works."""
+        """GPUs, or cores, without a job; a cluster may shrink to none and grow while it works."""
         size = self._resources("GPU" if self._gpu else "CPU")
-        return min(size, self._most or size) - len(self._running)
+        return max(min(size, self._most or size), 1) - len(self._running)
 
     def submit(self, job: Job) -> str:
         """Hand the job to the cluster."""
-        self._running[self._work.remote(self._make, job)] = job
+        self._running[self._work.remote(self._make, self._threads, job)] = job
         return "ray"
 
     def wait(self) -> tuple[Job, Records | Died]:
@@ -57,6 +60,8 @@ class RayCluster:
         job = self._running.pop(ready)
         try:
             return job, self._ray.get(ready)
+        except self._ray.exceptions.RayTaskError as error:  # no death: the task itself could not begin
+            return job, failures(job, error.cause if isinstance(error.cause, Exception) else error)
         except self._ray.exceptions.RayError as error:
             return job, Died(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
 
@@ -68,12 +73,12 @@ class RayCluster:
             self._ray.shutdown()
 
 
-def work(make: bytes, job: Job) -> Records:
+def work(make: bytes, threads: int, job: Job) -> Records:
     """A Ray task."""
     if make not in _benches:
         import ray
 
-        settle(1)
+        share.settle(threads)
         _benches[make] = ray.cloudpickle.loads(make)()
     return _benches[make].do(job)
 
@@ -89,7 +94,7 @@ def _import() -> Any:
 def _connect(ray: Any, workers: int | None, address: str | None) -> None:
     root = str(Path(__file__).parents[3])
     paths = os.pathsep.join(dict.fromkeys([root, *(path for path in sys.path if path)]))
-    local: dict[str, Any] = {} if address else {"num_cpus": workers or os.cpu_count(), "include_dashboard": False}
+    local: dict[str, Any] = {} if address else {"num_cpus": workers or share.cores(), "include_dashboard": False}
     try:
         ray.init(
             address or "local", logging_level=logging.ERROR, log_to_driver=False,

@@ -190,10 +190,9 @@ def _conclude(summary: Summary, folder: Folder) -> None:
         others = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
         note(f"failed: {ids[0]}{others}: {reason}")
     if done := sum(summary.counts.values()):
-        took = f"{words(summary.wall)} with {summary.workers} worker{'s' * (summary.workers > 1)}"
-        note(
-            f"{done} trial{'s' * (done > 1)} in {took}, of whose time {summary.overhead:.1%} went to anything but trials"
-        )
+        many, crew = "s" * (done > 1), f"{summary.workers} worker{'s' * (summary.workers > 1)}"
+        rest = f"{summary.overhead:.1%} of whose time went to anything but trials"
+        note(f"{done} trial{many} in {words(summary.wall)} with {crew}, {rest}")
     if summary.waiting:
         why = "for search trials that failed" if summary.failures else "to be done"
         note(f"{len(summary.waiting)} trials wait {why}")

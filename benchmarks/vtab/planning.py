@@ -92,16 +92,13 @@ def _settings(preset: Mapping[str, Any], overrides: Sequence[str]) -> Settings:
 
 def _make_recipes(node: Any, overrides: Sequence[str]) -> list[str]:
     """Give each method whose recipe an override is the first to name a copy of the default one; faults of names."""
-    faults = []
+    faults, known = [], names("timm")
     for name in dict.fromkeys(item.split(".")[1].split("=")[0] for item in overrides if item.startswith("recipes.")):
-        if name in node.recipes:
-            continue
-        if name in names():
+        if name in known and name not in node.recipes:
             node.recipes[name] = copy.deepcopy(node.recipes[DEFAULT])
-        else:
-            faults.append(
-                f"recipes.{name}: no method{nearest(name, names())}; accepted: {DEFAULT}, {', '.join(names())}"
-            )
+        elif name not in node.recipes:
+            accepted = ", ".join([DEFAULT, *known])
+            faults.append(f"recipes.{name}: no method{nearest(name, known)}; accepted: {accepted}")
     return faults
 
 
@@ -131,8 +128,8 @@ def _first_line(error: Exception) -> str:
 def _variant(text: str, rows: Mapping[str, Any]) -> Variant:
     """The row of the table called `text`, or a method of the toolkit with options: `deep:length=50,shared=true`."""
     name, _, further = text.partition(":")
-    if name not in rows and name not in names():
-        raise unknown("method", name, [*rows, *names()])
+    if name not in rows and name not in names("timm"):
+        raise unknown("method", name, [*rows, *names("timm")])
     own: dict[str, Any] = dict(rows.get(name) or {})
     options = {**own.get("options", {}), **_options(text, further)}
     method = own.get("method", name)

@@ -85,8 +85,8 @@ def test_every_preset_and_ablation_makes_a_plan_that_survives_its_file(
 
 
 def test_every_method_of_the_toolkit_is_a_row_by_its_name() -> None:
-    plan = asked("fast", tasks=["dtd"], methods=names(), seeds=[0])
-    assert {variant.method for variant in plan.variants} == set(names())
+    plan = asked("fast", tasks=["dtd"], methods=names("timm"), seeds=[0])
+    assert {variant.method for variant in plan.variants} == set(names("timm"))
     for variant in plan.variants:
         describe(variant.method).bind(dict(variant.options))
 

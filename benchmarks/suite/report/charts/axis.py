@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.suite.report.charts.canvas import COLOURS, INK, MARKS, Chart, chart, legend
@@ -19,7 +19,8 @@ def ablation(results: Results) -> Chart | None:
     placed = [(row.variant.axis, row) for row in results.rows if row.variant.axis is not None]
     if not told or not placed:
         return None
-    return _along(results, placed, "ablation", told.get("title") or told["name"], told.get("axis") or told["name"])
+    panels = {"": placed}
+    return _along(results, panels, "ablation", told.get("title") or told["name"], told.get("axis") or told["name"])
 
 
 def lengths(results: Results) -> Chart | None:
@@ -30,7 +31,9 @@ def lengths(results: Results) -> Chart | None:
                if len({n for n, other in placed if other.variant.method == row.variant.method}) > 1]  # fmt: skip
     if results.records.plan.get("ablation") or not methods or not several:
         return None
-    return _along(results, several, "length", "Accuracy against prompt length", "prompt length")
+    panels = {method: [p for p in several if p[1].variant.method == method] for method in dict.fromkeys(methods)}
+    panels = {method: placed for method, placed in panels.items() if placed}
+    return _along(results, panels, "length", "Accuracy against prompt length", "prompt length")
 
 
 def _length(results: Results, row: Row) -> float | None:
@@ -43,23 +46,25 @@ def _length(results: Results, row: Row) -> float | None:
     return length if isinstance(length, int | float) else None
 
 
-def _along(results: Results, placed: Sequence[Placed], name: str, title: str, axis_title: str) -> Chart | None:
-    """A panel per method, a line per group and one overall; None where no row has a mean."""
-    measures = [m for m in results.measures if any(row.mean(m).spread for _, row in placed)]
+def _along(
+    results: Results, panels: Mapping[str, Sequence[Placed]], name: str, title: str, axis_title: str
+) -> Chart | None:
+    """A line per group and one overall in each panel; None where no row has a mean."""
+    rows = [row for placed in panels.values() for _, row in placed]
+    measures = [m for m in results.measures if any(row.mean(m).spread for row in rows)]
     if not measures:
         return None
-    methods = list(dict.fromkeys(row.variant.method for _, row in placed))
 
     def draw(figure: Any) -> None:
-        axes = figure.subplots(1, len(methods), sharey=True, squeeze=False)[0]
-        for axis, method in zip(axes, methods, strict=True):
-            _panel(axis, [(at, row) for at, row in placed if row.variant.method == method], results, measures)
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axis, (heading, placed) in zip(axes, panels.items(), strict=True):
+            _panel(axis, placed, results, measures)
             axis.set_xlabel(axis_title)
-            axis.set_title(method if len(methods) > 1 else "")
+            axis.set_title(heading if len(panels) > 1 else "")
         axes[0].set_ylabel("accuracy, %")
         legend(figure, axes, 3)
 
-    width = max(5.5, min(0.7 * len(placed) + 2.5, 9)) if len(methods) == 1 else 3.4 * len(methods) + 1
+    width = max(5.5, min(0.7 * len(rows) + 2.5, 9)) if len(panels) == 1 else 3.4 * len(panels) + 1
     caption = "Means over tasks, of complete rows; bars: standard deviation over seeds; dots: the seeds."
     return chart(name, title, caption, (width, 4.2), draw)
 
@@ -72,8 +77,9 @@ def _panel(axis: Any, placed: Sequence[Placed], results: Results, measures: Sequ
         index = results.measures.index(measure)
         means = [(x, row.mean(measure)) for x, (_, row) in zip(values, ordered, strict=True)]
         _series(axis, means, measure, index, joined=numbers)
-    if numbers and min(values) > 0 and max(values) / min(values) >= 10:
-        axis.set_xscale("log")
+    least = min((value for value in values if value > 0), default=0) if numbers else 0
+    if least and min(values) >= 0 and max(values) / least >= 10:
+        axis.set_xscale("symlog", linthresh=least)  # a logarithm that has room for none
     axis.set_xticks(values, [f"{at:g}" if numbers else str(at) for at, _ in ordered])
     axis.minorticks_off()
     if not numbers and sum(len(str(at)) for at, _ in ordered) > 50:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmarks.suite import measured
-from benchmarks.suite.folder import forget, hold
+from benchmarks.suite.folder import forget
 from benchmarks.suite.measured import Clock, provenance, record
 from benchmarks.suite.schedule import Job
 from benchmarks.suite.settings import Settings, SourceConfig
 from benchmarks.suite.trial import SEARCH, Point, Trial
 from vpt.artifacts.save import fingerprint_of_backbone, jsonable
 from vpt.data import ImageDataset, Task
+from vpt.data.locks import hold
 from vpt.data.prepared import is_prepared, open_prepared, prepare
 from vpt.errors import NonFiniteLoss, TrainingError
 from vpt.runs.config import DataConfig, MethodConfig, RunConfig

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vpt.data.locks import hold
 from vpt.errors import OptionError, TrainingError
 from vpt.training.files import write_atomically
 
@@ -97,19 +98,8 @@ class Folder:
                     path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {timestamp()}")
                 yield
         except BlockingIOError as error:
-            holder = path.read_text() or "another process"
+            holder = _text(path) or "another process"
             raise OptionError(f"{self.root} is in use by {holder}; wait for it, or give another --out") from error
-
-
-@contextmanager
-def hold(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Have the file `path` locked among processes, also across a kill; without `wait`, BlockingIOError where it is."""
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
 
 
 @contextmanager
@@ -123,6 +113,14 @@ def told_when_full(folder: Path) -> Iterator[None]:
         raise TrainingError(
             f"the disk of {folder} is full; what is finished there is safe: make room and run the same command again"
         ) from error
+
+
+def _text(path: Path) -> str:
+    """The content of a file that may have gone meanwhile."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def timestamp() -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +17,7 @@ from PIL import Image
 from vpt.cli.main import main
 from vpt.data import Preprocessing, load_task
 from vpt.data.prepared import open_prepared
+from vpt.data.sources import tasks_of
 from vpt.data.vtab import TASKS
 
 Run = Callable[..., tuple[int, str, str]]
@@ -52,7 +56,7 @@ def test_prepare_verify_and_train_end_to_end(vpt: Run, tmp_path: Path) -> None:
     for name in ("digits", "count"):
         task = load_task("embedded", None, name, train=12, val=6, test=8)
         opened = open_prepared(tmp_path / name)
-        assert opened.record() == task.record()
+        assert opened.record() == {**task.record(), "prepared_with": opened.prepared_with}
         size = sum(path.stat().st_size for path in (tmp_path / name).iterdir() if path.name != "manifest.json")
         row = next(line for line in out.splitlines() if f" {name} " in line)
         for said in ("embedded", "12, 6, 8", f"{size:,}", task.test.digest()[:12], "written"):
@@ -118,12 +122,40 @@ def test_one_bad_task_stops_no_other(vpt: Run, tmp_path: Path) -> None:
 def test_all_means_all_tasks_of_the_source(vpt: Run, tmp_path: Path) -> None:
     assert vpt("data", "prepare", *SMALL, "--tasks", "all", "--out", tmp_path)[0] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["count", "digits", "location", "orientation"]
-    code, out, err = vpt("data", "prepare", "--source", "vtab", "--root", tmp_path, "--tasks", "all", "--out", "x")
-    assert (code, out) == (1, "")
-    assert all(f"no task '{name}'" in err for name in TASKS)
-    code, _, err = vpt("data", "prepare", "--source", "folder", "--root", tmp_path, "--tasks", "all")
-    assert code == 2
-    assert "'folder' has no list of tasks" in err
+    for source, root, code, said in (
+        ("vtab", tmp_path, 1, f"{tmp_path}: holds no task of source 'vtab'"),
+        ("vtab", None, 2, "source 'vtab' needs root"),
+        ("wds", tmp_path / "gone", 1, "gone: there is no such file or folder"),
+        ("folder", tmp_path, 2, "source 'folder' has no list of tasks: name one; sources with a list: embedded, prep"),
+        ("vtba", tmp_path, 2, "unknown source 'vtba' (did you mean 'vtab'?)"),
+    ):
+        where = () if root is None else ("--root", root)
+        found = vpt("data", "prepare", "--source", source, *where, "--tasks", "all", "--out", tmp_path / "x")
+        assert found[:2] == (code, "")
+        assert said in found[2]
+
+
+def test_all_of_a_folder_are_those_in_it(vpt: Run, tmp_path: Path) -> None:
+    for name in ("svhn", "mine", "dtd"):
+        write_vtab(tmp_path / "vtab", name)
+    missing = [name for name in TASKS if name not in ("svhn", "dtd")]
+    given = ("--tasks", "all", "--out", tmp_path / "out")
+    code, out, err = vpt("data", "prepare", "--root", tmp_path / "vtab", *given)
+    assert code == 0
+    assert all(f" {name} " in out for name in ("svhn", "mine", "dtd"))
+    assert f"17 are not in {tmp_path}/vtab: {', '.join(missing)}\n" in err
+    again = ("data", "prepare", "--source", "prepared", "--root", tmp_path / "out", "--tasks", "all")
+    code, out, err = vpt(*again, "--out", tmp_path / "twice", "--quiet")
+    assert (code, err) == (0, "")  # not even what is missing or deviates
+    assert sorted(path.name for path in (tmp_path / "twice").iterdir()) == ["dtd", "mine", "svhn"]
+    assert "note: svhn: test has 2 images" in vpt(*again, "--out", tmp_path / "thrice")[2]
+
+
+def test_all_of_a_folder_of_webdatasets(tmp_path: Path) -> None:
+    for name in ("wds_vtab-svhn", "wds_mine", "wds_sun397", "other"):
+        (tmp_path / name / ("train" if name != "other" else "images")).mkdir(parents=True)
+    assert tasks_of("wds", tmp_path) == ["wds_mine", "wds_sun397", "svhn"]
+    assert tasks_of("tfds", None) == [*TASKS]
 
 
 def test_a_single_folder_needs_no_name(vpt: Run, tmp_path: Path) -> None:
@@ -170,6 +202,25 @@ def test_verify_tells_all_faults(vpt: Run, tmp_path: Path) -> None:
     assert "gone: is no prepared task" in vpt("data", "verify", tmp_path, "--tasks", "gone")[2]
     (tmp_path / "empty").mkdir()
     assert "holds no prepared task" in vpt("data", "verify", tmp_path / "empty")[2]
+
+
+def test_a_disk_that_cannot_be_read_is_a_fault_of_its_task(
+    vpt: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vpt("data", "prepare", *SMALL, "--tasks", "digits,count", "--out", tmp_path)
+
+    class Failing(io.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), self.name)
+
+    def opened(file: object, *arguments: object) -> object:
+        return Failing(file) if str(file) == f"{tmp_path}/count/images.bin" else open(file, *arguments)
+
+    monkeypatch.setattr("vpt.data.prepared.read.open", opened, raising=False)
+    code, out, err = vpt("data", "verify", tmp_path)
+    assert (code, out) == (1, f"{tmp_path}/digits: whole\n")
+    assert "1 of 2 tasks failed" in err
+    assert "images.bin cannot be read: [Errno 5] Input/output error" in err
 
 
 def test_an_interrupted_preparation_leaves_what_was_finished(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from vpt.data import Task
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "vtab-1k"
 needs_real = pytest.mark.skipif(not REAL.exists(), reason=f"{REAL} is not on this machine")
@@ -26,3 +29,9 @@ def write_folders(root: Path, counts: dict[str, int], suffix: str = "png") -> Pa
         for i in range(n):
             Image.fromarray(picture(seed := seed + 1)).save(root / c / f"{i:03d}.{suffix}")
     return root
+
+
+def of_source(task: Task) -> dict[str, Any]:
+    """A task's record without what its preparation adds: who made the pixels, and that sets share images."""
+    record = {key: value for key, value in task.record().items() if key != "prepared_with"}
+    return record | {"deviations": [line for line in task.deviations if not line.endswith("byte for byte")]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import pickle
@@ -75,6 +76,30 @@ def test_bad_images_are_all_named_and_nothing_is_left(preprocessing: Preprocessi
     assert images.describe(0) in str(caught.value)
     assert images.describe(3) in str(caught.value)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, f"the disk is full; about {12 * 16 * 24 * 3:,} bytes are needed, "),
+        (errno.EACCES, "cannot be wr"),
+    ],
+)
+def test_a_place_that_takes_no_file_is_named(
+    arrays: ImageSet,
+    preprocessing: Preprocessing,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    said: str,
+) -> None:
+    def refused(handle: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(DataError, match=rf"{tmp_path}/\w+\.npy: {said}"):
+        Cache.of(arrays, preprocessing, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_augmented_images_are_not_cached(arrays: ImageSet, preprocessing: Preprocessing, tmp_path: Path) -> None:

@@ -8,18 +8,24 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from samples import picture, write_folders
+from samples import of_source, picture, write_folders
 
 from vpt.data import ImageDataset, ImageSet, Preprocessing, Task, few_shot, load_task, loader
 from vpt.data.decode import Pixels, decode_bytes
-from vpt.data.pictures import packed, unpacked
+from vpt.data.embedded.shapes import Rendered
+from vpt.data.pictures import Arrays, packed, unpacked
 from vpt.data.prepared import is_prepared, open_prepared, prepare, verify_prepared
+from vpt.data.prepared.store import Prepared
+from vpt.data.sources.torchvision_pictures import Recipe, TorchvisionPictures
 from vpt.errors import DataError, OptionError
 
 MAPPED = "images.bin"
@@ -27,7 +33,7 @@ MAPPED = "images.bin"
 
 def same(one: Task, other: Task) -> None:
     """Everything that a user can ask of a task."""
-    assert one.record() == other.record()
+    assert of_source(one) == of_source(other)
     assert (one.whole is None) == (other.whole is None)
     for part in ("train", "val", "test", "trainval"):
         a, b = ({**task.sets(), "trainval": task.trainval}[part] for task in (one, other))
@@ -104,7 +110,7 @@ def test_any_arrays_survive(sets: tuple[list[np.ndarray], ...], data: st.DataObj
     preprocessing = Preprocessing((4, 6)) if resize else None
     with tempfile.TemporaryDirectory() as folder:
         opened = open_prepared(prepare(task, Path(folder) / "any", preprocessing))
-        assert opened.record() == task.record()
+        assert of_source(opened) == of_source(task)
         for part, images in task.sets().items():
             for i in range(len(images)):
                 wanted = preprocessing.resize(images.decode(i)) if preprocessing else images.decode(i)
@@ -130,7 +136,7 @@ def test_resized_once_is_what_resizing_each_time_gives(tmp_path: Path, more: dic
     preprocessing = Preprocessing((8, 12), **more)
     folder = prepare(task, tmp_path / "small", preprocessing)
     opened = open_prepared(folder)
-    assert opened.record() == task.record()
+    assert of_source(opened) == of_source(task)
     assert (folder / MAPPED).stat().st_size == 15 * 8 * 12 * 3
     for part, images in {**task.sets(), "trainval": task.trainval}.items():
         there = {**opened.sets(), "trainval": opened.trainval}[part]
@@ -156,7 +162,7 @@ def test_what_was_resized_serves_no_other_resize(tmp_path: Path) -> None:
         opened.train.join(task.train)
     again = open_prepared(prepare(opened, tmp_path / "b", Preprocessing(8)))
     same(again, opened)
-    assert again.record() == task.record()
+    assert of_source(again) == of_source(task)
 
 
 def test_digests_of_parts_are_those_of_the_source(tmp_path: Path) -> None:
@@ -173,7 +179,7 @@ def test_no_image_is_read_to_open_a_task_or_tell_its_record(tmp_path: Path) -> N
     folder = prepare(task, tmp_path / "a")
     size = (folder / MAPPED).stat().st_size
     (folder / MAPPED).write_bytes(bytes(size))  # only its size is looked at
-    assert open_prepared(folder).record() == task.record()
+    assert of_source(open_prepared(folder)) == of_source(task)
 
 
 def test_workers_map_the_file_themselves(tmp_path: Path) -> None:
@@ -289,3 +295,72 @@ def test_the_source_names_what_is_there(tmp_path: Path) -> None:
     assert not is_prepared(tmp_path)
     shots = load_task("prepared", tmp_path, "digits", shots=1)
     assert len(shots.train) == 2
+
+
+def test_the_record_tells_what_made_the_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = of_arrays([picture(i) for i in range(4)])
+    assert "prepared_with" not in task.record()
+    made = {"pillow": PIL.__version__, "torch": torch.__version__}
+    opened = [open_prepared(prepare(task, tmp_path / str(p), p)) for p in (None, Preprocessing(8))]
+    monkeypatch.setattr(PIL, "__version__", "later")
+    assert [task.record()["prepared_with"] for task in opened] == [made, made]
+    assert few_shot(opened[1].train, 1).resized() is not None
+    for number, task in enumerate(opened):  # the whole ones are resized here, the others are resized already
+        again = open_prepared(prepare(task, tmp_path / f"again {number}", Preprocessing(8)))
+        assert again.record()["prepared_with"]["pillow"] == ("later", made["pillow"])[number]
+        assert replace(again, name="other").record()["prepared_with"] == again.prepared_with
+
+
+def test_images_that_sets_share_are_told(tmp_path: Path) -> None:
+    def images(name: str, *seeds: int) -> ImageSet:
+        return ImageSet.from_arrays([picture(i) for i in seeds], [0] * len(seeds), "a", name)
+
+    task = Task("shared", images("t", 0, 1, 2), images("v", 2, 3), images("e", 4, 0, 3, 3), deviations=("made up",))
+    lines = (
+        "made up",
+        "1 of the 2 images of val are also in train, byte for byte",
+        "3 of the 4 images of test are also in train or val, byte for byte",
+    )
+    opened = open_prepared(prepare(task, tmp_path / "a"))
+    assert opened.deviations == lines
+    assert open_prepared(prepare(opened, tmp_path / "b")).deviations == lines  # each once
+    apart = Task("apart", images("t", 0, 1), images("v", 2, 3), images("e", 4, 5))
+    assert open_prepared(prepare(apart, tmp_path / "c")).deviations == ()
+
+
+def of_torchvision() -> Task:
+    """A task out of a dataset of torchvision's kind that keeps its images in memory."""
+    pictures = TorchvisionPictures(Recipe("Kept", None))
+    pictures.dataset = [(Image.fromarray(picture(i)), i % 2) for i in range(9)]
+    images = ImageSet("kept", "ab", pictures.labels(), pictures, "torchvision")
+    return Task("kept", *(images.subset(range(start, 9, 3)) for start in range(3)))
+
+
+@pytest.mark.parametrize("preprocessing", [None, Preprocessing(8)])
+@pytest.mark.parametrize("kind", ["rendered", "torchvision", "arrays", "prepared"])
+def test_no_image_is_made_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, preprocessing: Preprocessing | None
+) -> None:
+    task = {
+        "rendered": lambda: load_task("embedded", None, "count", train=6, val=6, test=6),
+        "torchvision": of_torchvision,
+        "arrays": lambda: of_arrays([picture(i) for i in range(4)]),
+        "prepared": lambda: open_prepared(prepare(of_arrays([picture(i) for i in range(4)]), tmp_path / "before")),
+    }[kind]()
+    wanted = {part: [images.decode(i) for i in range(len(images))] for part, images in task.sets().items()}
+    made: list[tuple[str, int]] = []
+    for cls in (Rendered, TorchvisionPictures, Arrays, Prepared):
+
+        def counting(self: Any, i: int, decode: Callable[[Any, int], Pixels] = cls.decode) -> Pixels:
+            made.append((self.describe(i), i))
+            return decode(self, i)
+
+        monkeypatch.setattr(cls, "decode", counting)
+    folder = prepare(task, tmp_path / "after", preprocessing)
+    assert len(made) == len(set(made))
+    monkeypatch.undo()
+    opened = open_prepared(folder)
+    for part, expected in wanted.items():
+        for i, pixels in enumerate(expected):
+            there = opened.sets()[part].decode(i)
+            np.testing.assert_array_equal(there, preprocessing.resize(pixels) if preprocessing else pixels)

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from samples import of_source
 
 from vpt.data import ImageDataset, Preprocessing, load_task, loader
 from vpt.data.prepared import open_prepared, prepare
 from vpt.data.sources.tar_shards import index
-from vpt.data.sources.wds import THEIRS
+from vpt.data.sources.wds import NOT_VTAB, THEIRS
 from vpt.data.vtab import TASKS
 from vpt.errors import DataError, OptionError
 
@@ -91,7 +92,7 @@ def test_it_says_that_train_and_val_are_not_known_to_be_those_of_vtab(root: Path
     assert task.record()["deviations"] == list(task.deviations)
 
 
-@pytest.mark.parametrize("name", ["cifar", "cifar100", "wds_vtab-cifar100"])
+@pytest.mark.parametrize("name", ["cifar", "cifar100", "CIFAR100", "wds_vtab-cifar100"])
 def test_all_its_names_find_a_task(root: Path, name: str) -> None:
     assert load_task("wds", root, name).name == "cifar"
 
@@ -112,8 +113,59 @@ def test_the_nearest_name_is_told(root: Path) -> None:
         load_task("wds", None, "cifar")
 
 
-def test_every_task_of_vtab_has_a_folder_there() -> None:
-    assert list(THEIRS) == list(TASKS)
+@pytest.mark.parametrize("name", ["sun397", "SUN397", "wds_sun397"])
+def test_a_folder_that_holds_another_task_is_refused_with_the_reason(tmp_path: Path, name: str) -> None:
+    (tmp_path / "wds_sun397" / "train").mkdir(parents=True)
+    with pytest.raises(OptionError, match=r"cannot give \w+: wds_sun397 is all of .* in the order of its classes"):
+        load_task("wds", tmp_path, name)
+    with pytest.raises(DataError, match="in the order of its classes"):
+        load_task("wds", tmp_path / "wds_sun397")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("dsprites_loc", {0: 0, 1: 0, 30: 15, 31: 15}), ("dsprites_ori", {0: 0, 2: 0, 3: 1, 39: 15})]
+)
+def test_labels_of_dsprites_are_put_into_the_bins_of_vtab(tmp_path: Path, name: str, values: dict[int, int]) -> None:
+    labels = list(values)
+    folder, image = tmp_path / THEIRS[name], encoded(0)
+    for part, n in (("train", 1000), ("test", 4)):
+        members = [m for i in range(n) for m in ((f"{i}.cls", str(labels[i % 4]).encode()), (f"{i}.png", image))]
+        write(folder / part / "0.tar", members)
+    (folder / "classnames.txt").write_text("".join(f"{value}\n" for value in range(40)))
+    task = load_task("wds", tmp_path, name)
+    assert task.test.labels.tolist() == list(values.values())
+    assert set(task.trainval.labels.tolist()) == set(values.values())
+    assert task.classes == tuple(map(str, range(16)))
+    lacking = 16 - len(set(values.values()))
+    assert f"train has no image of {lacking} of the 16 classes: " in " ".join(task.deviations)
+    write(folder / "test" / "0.tar", [("a.cls", b"40"), ("a.png", image)])
+    with pytest.raises(DataError, match=r"a\.png: label 40 is none of the classes 0 \.\. 15 in bins: it is in (16|20)"):
+        load_task("wds", tmp_path, name)
+
+
+def test_classes_without_an_image_to_train_with_are_told(tmp_path: Path) -> None:
+    image = encoded(0)
+    for part, n in (("train", 1000), ("test", 20)):  # in the order of the classes: 100 images of each
+        members = [m for i in range(n) for m in ((f"{i}.cls", str(i // 100).encode()), (f"{i}.png", image))]
+        write(tmp_path / "wds_mine" / part / "0.tar", members)
+    assert load_task("wds", tmp_path, "mine").deviations == ("train has no image of 2 of the 10 classes: 8, 9",)
+
+
+@pytest.mark.parametrize(("kind", "told"), [("jpg", "2 of 1,012 images are JPEG re-encodings"), ("png", None)])
+def test_files_with_loss_of_a_lossless_original_are_told(
+    root: Path, tmp_path: Path, kind: str, told: str | None
+) -> None:
+    (tmp_path / "wds_vtab-cifar100").mkdir()
+    (tmp_path / "wds_vtab-cifar100" / "train").symlink_to(root / "wds_vtab-cifar100" / "train")
+    shards(tmp_path / "wds_vtab-cifar100" / "test", 12, 1)
+    for i in range(2):
+        write(tmp_path / "wds_vtab-cifar100" / "test" / f"{i}.tar", sample(i, i, kind))
+    lines = [line for line in load_task("wds", tmp_path, "cifar").deviations if "re-encodings" in line]
+    assert [line.startswith(told or "") for line in lines] == [True] * bool(told)
+
+
+def test_every_task_of_vtab_has_a_folder_there_or_a_reason() -> None:
+    assert [*THEIRS, *NOT_VTAB] == [*(name for name in TASKS if name not in NOT_VTAB), *NOT_VTAB]
     assert len(set(THEIRS.values())) == len(THEIRS)
 
 
@@ -129,7 +181,7 @@ def test_it_goes_into_workers_and_into_a_prepared_folder(root: Path, tmp_path: P
     batches = list(loader(ImageDataset(images, Preprocessing(4)), 5, shuffle=False, workers=2))
     np.testing.assert_array_equal(batches[0]["image"][3], Preprocessing(4)(pixels(TRAIN + 3)))
     opened = open_prepared(prepare(task, tmp_path / "cifar"))
-    assert opened.record() == task.record()
+    assert of_source(opened) == of_source(task)
     stored = sum(len(encoded(i)) for i in range(1000)) + sum(len(encoded(TRAIN + i, "webp")) for i in range(TEST))
     assert (tmp_path / "cifar" / "images.bin").stat().st_size == stored
 

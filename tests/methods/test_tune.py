@@ -150,7 +150,7 @@ def test_a_detached_model_says_so() -> None:
 
 def test_a_failure_while_tuning_leaves_the_model_free(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = small(VIT)
-    for place in ("_Before", "attach_fused"):
+    for place in ("Before", "attach_fused"):
         with monkeypatch.context() as patch:
             patch.setattr(f"vpt.methods.tuned.{place}", lambda *a: (_ for _ in ()).throw(MemoryError()))
             with pytest.raises(MemoryError):

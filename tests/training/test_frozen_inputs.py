@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +14,11 @@ from support.matrix import small
 
 import vpt
 from vpt.data import ImageDataset, Preprocessing, load_task
-from vpt.errors import TrainingError
+from vpt.errors import DataError, TrainingError
 from vpt.training import evaluate, fit
+from vpt.training.devices import accelerator_for
 from vpt.training.frozen_inputs import SUFFIX, FrozenInputs, Store
+from vpt.training.log import Logger
 from vpt.training.needed import Heads, Tail, first_learned_block, needed_part
 
 from .tiny import quick
@@ -182,6 +186,83 @@ def test_the_folder_is_bounded_and_the_oldest_make_room(tmp_path):
         os.utime(path, (time.time() - 100 * age,) * 2)
     Store(tmp_path, limit=250)._make_room(keep=paths[2])
     assert [path.exists() for path in paths] == [True, False, True]
+
+
+def inputs_of(store, model, train):
+    tuned = vpt.tune(model, "linear", num_classes=10)
+    part = needed_part(tuned, train, None)
+    try:
+        return store.inputs(part, tuned, train, quick(batch_size=8), accelerator_for("fp32"), Logger())
+    finally:
+        tuned.detach()
+
+
+def test_rows_stay_readable_where_another_run_makes_room(tmp_path):
+    model = small(VIT)
+    train, _ = images_of(model)
+    found = inputs_of(Store(tmp_path, 1e9), model, train)
+    expected = np.load(found.path)
+    found.path.unlink()
+    assert torch.equal(found[5]["image"], torch.from_numpy(expected[5]))
+    assert np.array_equal(found.rows, expected)
+
+
+def test_a_file_deleted_while_it_is_looked_at_is_computed_anew(tmp_path, monkeypatch):
+    model = small(VIT)
+    train, _ = images_of(model)
+    store = Store(tmp_path, 1e9)
+    first = inputs_of(store, model, train)
+    expected = first.path.read_bytes()
+    real, deleted = os.utime, []
+
+    def gone(path, *times):
+        if not deleted:
+            deleted.append(path)
+            os.unlink(path)
+        return real(path, *times)
+
+    monkeypatch.setattr(os, "utime", gone)
+    again = inputs_of(store, model, train)
+    assert deleted == [again.path]
+    assert again.path.read_bytes() == expected
+
+
+def test_another_run_may_make_room_at_the_same_time(tmp_path, monkeypatch):
+    paths = [tmp_path / f"{name}{SUFFIX}" for name in "abc"]
+    for path in paths:
+        path.write_bytes(bytes(100))
+    stat = Path.stat
+
+    def gone(self, **options):
+        if self == paths[0]:
+            self.unlink(missing_ok=True)
+        return stat(self, **options)
+
+    monkeypatch.setattr(Path, "stat", gone)
+    Store(tmp_path, limit=150)._make_room(keep=paths[1])
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == [paths[1]]
+
+
+def test_what_a_killed_run_left_goes_after_a_day(tmp_path):
+    old, young, other = (tmp_path / f".writing-{name}" for name in ("old.npy", "young.npy", "old.txt"))
+    for path, hours in ((old, 25), (young, 23), (other, 25)):
+        path.write_bytes(bytes(100))
+        os.utime(path, (time.time() - 3600 * hours,) * 2)
+    Store(tmp_path, limit=150)._make_room(keep=tmp_path / f"a{SUFFIX}")
+    assert sorted(tmp_path.iterdir()) == [other, young]
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    model = small(VIT)
+    train, _ = images_of(model)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match=r"inputs\.npy: the disk is full; [\d,]+ are free in"):
+        inputs_of(Store(tmp_path, 1e9), model, train)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_would_take_more_than_its_bound_is_computed_every_epoch(tmp_path, capsys):

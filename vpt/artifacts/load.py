@@ -66,7 +66,10 @@ def _rebuild(backbone: nn.Module, manifest: Manifest, folder: Path) -> Tuned:
         options["init"] = "zeros"
     options.pop("init_images", None)
     try:
-        return tune(backbone, manifest.method, num_classes=manifest.num_classes or None, path=manifest.path, **options)
+        tuned: Tuned = tune(
+            backbone, manifest.method, num_classes=manifest.num_classes or None, path=manifest.path, **options
+        )
+        return tuned
     except (OptionError, TypeError) as error:
         raise ArtifactError(f"{folder}: method {manifest.method!r} cannot be rebuilt: {error}") from error
 

@@ -26,7 +26,10 @@ def prepare(
     ] = None,
     source: Annotated[str, typer.Option(help="Where tasks come from: vtab, tfds, wds, embedded, ...")] = "vtab",
     root: Annotated[Path | None, typer.Option(help="Where the images lie (data.root).")] = None,
-    tasks: Annotated[str | None, typer.Option(help="Names with commas between, or all of the source's.")] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Names with commas between, or all: those of the source, or found under the root."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Each task becomes a folder of its name in here.")] = Path("prepared"),
     size: Annotated[int | None, typer.Option(min=1, help="Resize once, to SIZE x SIZE; else nothing is lost.")] = None,
     interpolation: Annotated[str | None, typer.Option(help="With --size: bicubic (default) or bilinear.")] = None,
@@ -44,7 +47,7 @@ def prepare(
     from vpt.data import load_task
 
     given, preprocessing = _options(options or []), _preprocessing(size, interpolation, antialias)
-    chosen = _chosen(source, tasks, given)
+    chosen = _chosen(source, root, tasks, given, quiet=quiet)
     rows = []
 
     def one(name: str | None) -> None:
@@ -99,38 +102,45 @@ def _prepare(task: Task, out: Path, preprocessing: Preprocessing | None, *, quie
     there = is_prepared(folder)
     with progress(f"preparing {task.name}", quiet=quiet) as report:
         prepare(task, folder, preprocessing, report)
-    for line in task.deviations:
-        note(f"note: {task.name}: {line}")
     manifest = read_manifest(folder)
+    for line in () if quiet else manifest.deviations:
+        note(f"note: {task.name}: {line}")
     sets = [manifest.sets[part] for part in task.sets()]
     size = sum(file["bytes"] for file in manifest.files.values())
     counts, digests = ", ".join(f"{s['images']:,}" for s in sets), ", ".join(s["digest"][:12] for s in sets)
     return [task.name, task.route, counts, f"{size:,}", digests, "was there" if there else "written"]
 
 
-def _chosen(source: str, tasks: str | None, options: dict[str, Any]) -> list[str | None]:
+def _chosen(
+    source: str, root: Path | None, tasks: str | None, options: dict[str, Any], *, quiet: bool
+) -> list[str | None]:
     """The names asked for. Raises `OptionError` where the source or its options would do for none of them."""
     from vpt.data.sources import faults
 
     given: list[str | None] = [None] if tasks is None else [*_listed(tasks)]
-    names = _all(source) if given == ["all"] else given
+    names = _all(source, root, quiet=quiet) if given == ["all"] else given
     wrong = {name: found for name in names if (found := faults(source, name, options))}
     if len(wrong) == len(names):
         raise OptionError("\n  ".join(dict.fromkeys(line for found in wrong.values() for line in found)))
     if given != ["all"]:
         return names  # what is wrong with some is told with the rest, when their turn comes
-    for found in wrong.values():
+    for found in () if quiet else wrong.values():
         note(f"left out: {'; '.join(found)}")
     return [name for name in names if name not in wrong]
 
 
-def _all(source: str) -> list[str | None]:
-    from vpt.data.embedded import TASKS as EMBEDDED
-    from vpt.data.vtab import TASKS as VTAB
+def _all(source: str, root: Path | None, *, quiet: bool) -> list[str | None]:
+    """All tasks of the source; says which of VTAB-1K's are not among them, where any is."""
+    from vpt.data.sources import tasks_of
+    from vpt.data.vtab import TASKS
 
-    if source in ("csv", "folder", "torchvision"):
-        raise OptionError(f"--tasks all: source {source!r} has no list of tasks; prepare one at a time")
-    return [*(EMBEDDED if source == "embedded" else VTAB)]
+    names = tasks_of(source, root)
+    if not names:
+        raise DataError(f"{root}: holds no task of source {source!r}")
+    missing = [name for name in TASKS if name not in names]
+    if missing and len(missing) < len(TASKS) and not quiet:
+        note(f"of VTAB-1K's {len(TASKS)} tasks, {len(missing)} are not in {root}: {', '.join(missing)}")
+    return [*names]
 
 
 def _folders(folder: Path, tasks: str | None) -> list[Path]:
@@ -178,13 +188,13 @@ def _preprocessing(size: int | None, interpolation: str | None, antialias: bool 
 
 
 def _each(things: Sequence[T], do: Callable[[T], None]) -> list[str]:
-    """`do` each thing, and answer what went wrong with any."""
+    """`do` each thing, and answer what went wrong with any, be it a disk that refuses to be read or written."""
     faults = []
     try:
         for thing in things:
             try:
                 do(thing)
-            except VptError as error:
+            except (VptError, OSError) as error:
                 faults.append(str(error))
     except KeyboardInterrupt:
         note("interrupted; what was finished stays, and the same command goes on after it")

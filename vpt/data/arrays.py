@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+UNFINISHED = ".writing-"
+"""How names of files begin that `whole_file` has not finished, or was killed over."""
 
 
 def open_rows(path: Path, count: int) -> NDArray[Any] | None:
@@ -49,7 +54,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     To be filled by plain writes rather than a writable map: a full disk is then an OSError, not the process's end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=path.suffix)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -79,6 +84,20 @@ def whole_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def forget_abandoned(folder: Path, ending: str, age: float) -> None:
+    """Delete the files that `whole_file` left unfinished in `folder`, not written to for `age` seconds."""
+    for left in folder.glob(f"{UNFINISHED}*{glob.escape(ending)}"):
+        with suppress(FileNotFoundError):  # finished, or deleted by another
+            if left.stat().st_mtime < time.time() - age:
+                left.unlink()
+
+
+def forget_unfinished(path: Path) -> None:
+    """Delete what killed processes had written of the folder `path`; for those that know no other is writing it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.writing-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from vpt.data.ahead import ahead
 from vpt.data.arrays import open_rows, whole_file, write_header
 from vpt.data.decode import RULES, Pixels
+from vpt.data.disk import unwritable
 from vpt.data.imageset import ImageSet, Progress, refuse
 from vpt.data.pixels import Preprocessing
 from vpt.errors import DataError
@@ -37,12 +39,15 @@ class Cache:
     ) -> Cache:
         """The cache of these images at this size in `folder`, written first if it is not there or damaged.
 
-        Raises `DataError` listing all images that cannot be decoded; then nothing is written.
+        Raises `DataError` listing all images that cannot be decoded, and for a full disk; then nothing is written.
         """
         path = folder / f"{key(images, preprocessing)}.npy"
         shape = (len(images), *preprocessing.size, 3)
-        if not _is_whole(path, shape):
-            _write(path, shape, images, preprocessing, progress)
+        try:
+            if not _is_whole(path, shape):
+                _write(path, shape, images, preprocessing, progress)
+        except OSError as error:
+            raise unwritable(path, error, math.prod(shape)) from error
         return cls(path)
 
     def __getitem__(self, i: int) -> Pixels:

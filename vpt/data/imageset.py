@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vpt.data.ahead import ahead
 from vpt.data.decode import Pixels
-from vpt.data.pictures import Arrays, Joined, Pictures, decode_content, fingerprint, resized
+from vpt.data.pictures import Arrays, Joined, Pictures, decode_content, fingerprint, portable, resized
 from vpt.errors import DataError
 
 Progress = Callable[[int, int], None]
@@ -113,8 +113,12 @@ class ImageSet:
             return self._pictures.content(int(self._positions[i]))
 
     def decode_content(self, i: int, content: bytes) -> Pixels | None:
-        """Image i from its `content`, where that is an image file and nothing else; None elsewhere."""
+        """Image i from its `content`, read before; None where its pictures do not know how."""
         return decode_content(self._pictures, int(self._positions[i]), content)
+
+    def portable(self) -> bool:
+        """Whether `decode_content` does no more than decode the content, an image file or `packed` pixels."""
+        return portable(self._pictures)
 
     def resized(self) -> dict[str, Any] | None:
         """How the images were resized when they were prepared (`Preprocessing.resizing`); None where they were not."""

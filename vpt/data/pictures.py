@@ -18,7 +18,8 @@ from vpt.data.decode import MAX_PIXELS, Pixels, decode_bytes, decode_file
 class Pictures(Protocol):
     """n images without labels. `decode` may raise only `DataError`, and names the image in it.
 
-    What `fingerprint`, `decode_content` and `resized` below ask for, pictures may answer by a method of that name.
+    What `fingerprint`, `decode_content`, `portable` and `resized` below ask for, pictures may answer by a method of
+    that name.
     """
 
     def __len__(self) -> int: ...
@@ -42,9 +43,15 @@ def fingerprint(pictures: Pictures, i: int, content: bytes | None = None) -> byt
 
 
 def decode_content(pictures: Pictures, i: int, content: bytes) -> Pixels | None:
-    """Image i from its content, read before; None where that is not known to be an image file and nothing else."""
+    """Image i from its content, read before; None where these pictures do not know how."""
     known = getattr(pictures, "decode_content", None)
     return known(i, content) if known else None
+
+
+def portable(pictures: Pictures) -> bool:
+    """Whether `decode_content` does no more than decode the content, an image file or `packed` pixels."""
+    known = getattr(pictures, "portable", None)
+    return not known or bool(known())
 
 
 def resized(pictures: Pictures) -> dict[str, Any] | None:
@@ -74,6 +81,12 @@ _PACKED = re.compile(rb"\((\d{1,9}), (\d{1,9})(?:, (3))?\)")
 def coloured(image: NDArray[np.uint8]) -> Pixels:
     """`uint8 [H, W]` (grey) or `[H, W, 3]` as an own `[H, W, 3]`."""
     return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image.copy()
+
+
+def unpacked_pixels(content: bytes) -> Pixels | None:
+    """The image that was `packed`, coloured; None for other content."""
+    image = unpacked(content)
+    return None if image is None else coloured(image)
 
 
 @dataclass(frozen=True)
@@ -118,6 +131,9 @@ class Arrays:
     def content(self, i: int) -> bytes:
         return packed(self.images[i])
 
+    def decode_content(self, i: int, content: bytes) -> Pixels | None:
+        return unpacked_pixels(content)
+
 
 @dataclass(frozen=True)
 class Joined:
@@ -152,3 +168,6 @@ class Joined:
 
     def resized(self) -> dict[str, Any] | None:
         return resized(self.first)  # `ImageSet.join` lets no others come together
+
+    def portable(self) -> bool:
+        return portable(self.first) and portable(self.second)

@@ -17,7 +17,8 @@ class Task:
 
     `splits` says in words where each set came from, `about` what the images are;
     `whole` is the training and validation images together where the source gives them an order of its own;
-    `deviations` says in what the task is not the published one whose name it has.
+    `deviations` says in what the task is not the published one whose name it has;
+    `prepared_with` holds the versions of what decoded and resized its images beforehand, and nothing where none did.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Task:
     about: str = ""
     splits: dict[str, str] = field(default_factory=dict)
     deviations: tuple[str, ...] = ()
+    prepared_with: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for part, images in self.sets().items():
@@ -73,8 +75,11 @@ class Task:
         return [self.whole.subset(others)] if others else []
 
     def record(self) -> dict[str, Any]:
-        """What a run writes down about its data (JSON-able): route, sizes, digests, splits and decoding rules."""
-        return {
+        """What a run writes down about its data (JSON-able): route, sizes, digests, splits and decoding rules.
+
+        With `prepared_with` where the images were prepared.
+        """
+        facts = {
             "name": self.name,
             "route": self.route,
             "about": self.about,
@@ -85,6 +90,7 @@ class Task:
             "deviations": list(self.deviations),
             "decoding": dict(RULES),
         }
+        return facts | ({"prepared_with": dict(self.prepared_with)} if self.prepared_with else {})
 
 
 def _after(before: int, total: int, progress: Progress | None) -> Progress | None:

@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -45,14 +45,22 @@ class Learned:
     adapters: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
+Family = Literal["timm", "open_clip"]
+"""Whose models a method is for."""
+
+
 @dataclass(frozen=True)
 class Method:
-    """A registered method: its name, a line about it, its options with their defaults, and what builds it."""
+    """A registered method: its name, a line about it, its options with their defaults, and what builds it.
+
+    build: answers a `Learned` for the family "timm", a `vpt.methods.clip.ClipLearned` for "open_clip".
+    """
 
     name: str
     summary: str
-    build: Callable[..., Learned]
+    build: Callable[..., Any]
     options: dict[str, inspect.Parameter] = field(default_factory=dict)
+    family: Family = "timm"
 
     def bind(self, options: dict[str, Any]) -> dict[str, Any]:
         """All options with their defaults filled in.
@@ -67,18 +75,21 @@ class Method:
 
 
 _METHODS: dict[str, Method] = {}
-Build = TypeVar("Build", bound=Callable[..., Learned])
+Build = TypeVar("Build", bound=Callable[..., Any])
 
 
-def method(name: str) -> Callable[[Build], Build]:
-    """Register `build(site, generator, **options) -> Learned` as the method `name`; its docstring describes it."""
+def method(name: str, family: Family = "timm") -> Callable[[Build], Build]:
+    """Register `build(site, generator, **options)` as the method `name`; its docstring describes it.
+
+    It answers a `Learned`; of an open_clip method see `vpt.methods.clip.learned.clip_method`.
+    """
 
     def register(build: Build) -> Build:
         if name in _METHODS and _METHODS[name].build.__module__ != build.__module__:
             raise OptionError(f"method {name!r} is already registered by {_METHODS[name].build.__module__}")
         options = dict(list(inspect.signature(build).parameters.items())[2:])
         summary = (inspect.getdoc(build) or "").split("\n")[0]
-        _METHODS[name] = Method(name, summary, build, options)
+        _METHODS[name] = Method(name, summary, build, options, family)
         return build
 
     return register
@@ -86,14 +97,14 @@ def method(name: str) -> Callable[[Build], Build]:
 
 @cache
 def _import_all() -> None:
-    for module in pkgutil.iter_modules(vpt.methods.__path__):
-        importlib.import_module(f"vpt.methods.{module.name}")
+    for module in pkgutil.walk_packages(vpt.methods.__path__, "vpt.methods."):
+        importlib.import_module(module.name)
 
 
-def names() -> list[str]:
-    """Every registered method, sorted."""
+def names(family: Family | None = None) -> list[str]:
+    """Every registered method, or those for the models of one family, sorted."""
     _import_all()
-    return sorted(_METHODS)
+    return sorted(name for name, found in _METHODS.items() if family in (None, found.family))
 
 
 def describe(name: str) -> Method:
@@ -108,7 +119,8 @@ def build(name: str, site: Site, seed: int, options: dict[str, Any]) -> tuple[Le
     check_free(site.backbone)
     chosen = describe(name)
     full = chosen.bind(options)
-    return chosen.build(site, torch.Generator().manual_seed(seed), **full), full
+    learned: Learned = chosen.build(site, torch.Generator().manual_seed(seed), **full)
+    return learned, full
 
 
 def parameters_under(site: Site, modules: Iterable[str]) -> frozenset[str]:

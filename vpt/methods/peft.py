@@ -51,7 +51,8 @@ def lora(
 ) -> Learned:
     """LoRA (arXiv:2106.09685), by peft: beside linear layers the product of two thin matrices, times alpha / rank.
 
-    By default beside those that make queries and values, and with an alpha that equals the rank.
+    By default beside those that make queries and values, and with an alpha that equals the rank. Where one layer makes
+    queries, keys and values (timm's `qkv`), the product is beside all of it: keys are adapted too.
     """
     check_positive("rank", rank)
     check_share("dropout", dropout)

@@ -11,7 +11,10 @@ from vpt.methods.layers import Layers, resolve
 from vpt.sites.site import Site
 
 Targets = str | Sequence[str] | None
-"""Ends of names such as `"attn.qkv"` or `"fc1"`, `"all"`, or None: what makes queries and values."""
+"""Ends of names such as `"attn.qkv"` or `"fc1"`, `"all"`, or None: what makes queries and values.
+
+A layer that makes keys with them, such as `qkv`, is adapted as a whole.
+"""
 
 QUERIES_AND_VALUES = ("qkv", "q_proj", "v_proj", "in_proj")
 
@@ -19,6 +22,7 @@ QUERIES_AND_VALUES = ("qkv", "q_proj", "v_proj", "in_proj")
 def targeted(site: Site, layers: Layers, targets: Targets) -> dict[str, nn.Linear]:
     """The linear layers in the blocks `layers` that `targets` names, by their names in the backbone.
 
+    By default those that make queries and values; where one layer makes the keys too, that one.
     Raises `OptionError` that lists every target which no block has.
     """
     present = list(dict.fromkeys(name for block in site.blocks for name, _ in _linears(block)))

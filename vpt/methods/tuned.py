@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from vpt.attach import Attachment, Fused, attach, attach_adapters, attach_fused, original_name, trunk
 from vpt.attach.adapters import BASE
-from vpt.errors import ArtifactError, OptionError
 from vpt.methods.method import Learned
+from vpt.methods.tuned_model import Before, TunedModel
 from vpt.sites.site import Site
 
 
-class Tuned(nn.Module):
+class Tuned(TunedModel):
     """What `vpt.tune` answers: images `[B, 3, H, W]` in, logits `[B, C]` out (features without a head).
 
     `backbone` is the stock model with hooks on it, `prompts` the learned module or None. Gradients exist on exactly
@@ -29,7 +29,7 @@ class Tuned(nn.Module):
         super().__init__()
         self.site, self.learned, self.method, self.options = site, learned, method, options
         self.path, self.reason, self.head_names = path, reason, tuple(heads)
-        self._before = _Before(site.backbone, learned)
+        self._before = Before(site.backbone, learned.parameters, learned.modules)
         self._attachment = Attachment(site.backbone)
         self._fused: list[Fused] = []
         self.backbone, self.prompts = site.backbone, learned.prompts
@@ -80,15 +80,6 @@ class Tuned(nn.Module):
         for block in self._fused:
             block.unfold()
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        self._unfold()
-        return super()._apply(fn, recurse)
-
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As `nn.Module.load_state_dict`; a folded model is unfolded."""
-        self._unfold()
-        return super().load_state_dict(*args, **kwargs)
-
     def train(self, mode: bool = True) -> Tuned:
         """As `nn.Module.train`, but frozen modules of the backbone stay in eval."""
         if mode:
@@ -104,10 +95,6 @@ class Tuned(nn.Module):
                 adapter.get_submodule(BASE).eval()
         return self
 
-    def _check_attached(self) -> None:
-        if self._before.undone:
-            raise OptionError("this model was detached; call vpt.tune again")
-
     @property
     def num_classes(self) -> int:
         """Classes C of the logits; 0 where the model answers with features."""
@@ -115,33 +102,11 @@ class Tuned(nn.Module):
 
     # --- what is trained, what is frozen ------------------------------------------------------------
 
-    def trainable(self) -> dict[str, nn.Parameter]:
-        """The trained parameters by their names in `named_parameters()`."""
-        self._check_attached()
-        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
-
     def trained_state(self) -> dict[str, Tensor]:
         """All that training changes: the trained parameters, and buffers of modules that follow `train()`."""
         active = tuple(f"backbone.{name}." if name else "backbone." for name in self.learned.modules)
         own = {name for name, _ in self.named_buffers() if active and name.startswith(active)} | set(self.trainable())
         return {name: tensor for name, tensor in self.state_dict().items() if name in own}
-
-    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over a `trained_state()`. Raises `ArtifactError` naming missing, unknown and misshapen tensors."""
-        own = self.trained_state()
-        faults = [f"missing {name}" for name in own.keys() - state.keys()]
-        faults += [f"unknown {name}" for name in state.keys() - own.keys()]
-        faults += [
-            f"{name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
-            for name in own.keys() & state.keys()
-            if state[name].shape != own[name].shape
-        ]
-        if faults:
-            raise ArtifactError(f"these tensors do not fit method {self.method!r}: " + "; ".join(sorted(faults)))
-        self._unfold()
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(state[name])
 
     def frozen_state(self) -> dict[str, Tensor]:
         """The backbone's tensors that training leaves alone, by the names in its own `state_dict()`; no head."""
@@ -152,13 +117,8 @@ class Tuned(nn.Module):
 
     def summary(self) -> str:
         """Method, backbone and path, then the counts of trained and of all parameters."""
-        trained = sum(p.numel() for p in self.trainable().values())
-        total = sum(p.numel() for p in self.parameters())
         model = f"{type(self.backbone).__name__}, {self.site.depth} blocks of width {self.site.width}"
-        return (
-            f"{self.method} on {model} | path: {self.path} ({self.reason})\n"
-            f"trainable params: {trained:,} || all params: {total:,} || trainable%: {100 * trained / total:.4f}"
-        )
+        return f"{self.method} on {model} | path: {self.path} ({self.reason})\n{self._counts()}"
 
     def detach(self) -> nn.Module:
         """Take everything off and answer with the backbone, bit for bit as it was given to `vpt.tune`."""
@@ -166,35 +126,3 @@ class Tuned(nn.Module):
         self._fused = []
         self._before.restore()
         return self.backbone
-
-
-class _Before:
-    """How a backbone was: gradient flags, modes, and the values of tensors that the method trains in place."""
-
-    def __init__(self, backbone: nn.Module, learned: Learned) -> None:
-        self.undone = False
-        self._backbone = (backbone,)
-        self._modes = [(module, module.training) for module in backbone.modules()]
-        self._flags = [(parameter, parameter.requires_grad) for parameter in backbone.parameters()]
-        active = tuple(f"{name}." if name else "" for name in learned.modules)
-        names = {n for n, _ in backbone.named_buffers() if active and n.startswith(active)} | learned.parameters
-        self._values = {n: tensor.detach().clone() for n, tensor in _tensors(backbone).items() if n in names}
-
-    def restore(self) -> None:
-        if self.undone:
-            return
-        self.undone = True
-        current = _tensors(self._backbone[0])  # by name: moving a model replaces its buffers
-        with torch.no_grad():
-            for name, value in self._values.items():
-                current[name].copy_(value)
-        for parameter, flag in self._flags:
-            parameter.requires_grad_(flag)
-            parameter.grad = None
-        for module, mode in self._modes:
-            module.training = mode
-        self._values.clear()
-
-
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}

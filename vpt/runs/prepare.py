@@ -42,10 +42,11 @@ class Prepared:
         options = {**method.options, "head_init": method.head_init}
         if needs_images(method.name, options):
             options["init_images"] = self._init_images()
-        return tune(
+        tuned: Tuned = tune(
             self.backbone, method.name, num_classes=len(self.task.classes), path=method.path, seed=seed,
             **options,
         )  # fmt: skip
+        return tuned
 
     def _init_images(self) -> Tensor:
         """Evenly spread training images, float `[n, 3, H, W]`."""

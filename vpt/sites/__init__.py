@@ -1,7 +1,8 @@
 """Where: what a backbone must tell before prompts can enter it; one file per backbone family."""
 
+from vpt.sites.clip_text import TextSite, is_open_clip, text_site
 from vpt.sites.find import find
 from vpt.sites.fingerprint import fingerprint
 from vpt.sites.site import Site
 
-__all__ = ["Site", "find", "fingerprint"]
+__all__ = ["Site", "TextSite", "find", "fingerprint", "is_open_clip", "text_site"]

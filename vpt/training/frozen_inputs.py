@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vpt.data.arrays import open_rows, write_rows
+from vpt.data.arrays import forget_abandoned, open_rows, write_rows
+from vpt.data.disk import is_full, unwritable
 from vpt.methods import Tuned
 from vpt.sites import fingerprint
 from vpt.training.batches import Labelled, Shard, epoch_batches, load_batches
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the files; part of their names
 SUFFIX = ".inputs.npy"
+ABANDONED = 24 * 3600.0  # seconds after which a file that is not finished is taken for that of a killed process
 
 
 @dataclass
@@ -51,11 +54,16 @@ class FrozenInputs:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        if self._rows is None:
-            self._rows = np.load(self.path, mmap_mode="r")
-        row = torch.from_numpy(np.array(self._rows[index]))
+        row = torch.from_numpy(np.array(self.rows[index]))
         row = row.view(torch.bfloat16) if row.dtype == torch.int16 else row  # NumPy has no bfloat16
         return {"image": row, "label": int(self.images.labels[index]), "index": index}
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        """What is read of every image, `[n, ...]`, mapped: it stays readable where the file is deleted meanwhile."""
+        if self._rows is None:
+            self._rows = np.load(self.path, mmap_mode="r")
+        return self._rows
 
     @property
     def images(self) -> Any:
@@ -78,27 +86,52 @@ class Store:
         self, part: Heads | Tail, model: Tuned, dataset: Labelled, config: FitConfig, accelerator: Accelerator,
         log: Logger,
     ) -> FrozenInputs:  # fmt: skip
-        """`dataset` as `part` reads it, from a file where there is one, else by a pass over all images."""
+        """`dataset` as `part` reads it, from a file where there is one, else by a pass over all images.
+
+        Raises `DataError` where the disk is full.
+        """
         path = self.folder / f"{key(part, model, dataset, config)}{SUFFIX}"
         with accelerator.main_process_first() if self.shared else nullcontext():
-            if open_rows(path, len(dataset)) is None:
+            while (rows := _kept(path, len(dataset))) is None:  # another process may delete what was just written
                 started = time.perf_counter()
-                write_rows(path, len(dataset), _rows(part, model, dataset, config, accelerator))
+                _write(path, len(dataset), _rows(part, model, dataset, config, accelerator))
                 seconds = time.perf_counter() - started
                 log.note(f"what {place_of(part)} reads of {len(dataset)} images: computed once, {seconds:.1f} s")
-            else:
-                path.touch()
         self._make_room(keep=path)
-        return FrozenInputs(dataset, path)
+        return FrozenInputs(dataset, path, rows)
 
     def _make_room(self, keep: Path) -> None:
-        found = [(path.stat(), path) for path in self.folder.glob(f"*{SUFFIX}")]
+        forget_abandoned(self.folder, keep.suffix, ABANDONED)
+        found = []
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            with suppress(FileNotFoundError):  # another process makes room at the same time
+                found.append((path.stat(), path))
         found.sort(key=lambda item: (item[1] != keep, -item[0].st_mtime))
         total = 0.0
         for stat, path in found:
             total += stat.st_size
             if total > self.limit and path != keep:
                 path.unlink(missing_ok=True)
+
+
+def _kept(path: Path, count: int) -> NDArray[Any] | None:
+    """The rows in `path`, mapped, which is marked as used now; None where there are none."""
+    rows = open_rows(path, count)
+    if rows is not None:
+        try:
+            os.utime(path)  # `Path.touch` would leave an empty file where it is gone by now
+        except FileNotFoundError:
+            return None
+    return rows
+
+
+def _write(path: Path, count: int, chunks: Iterator[NDArray[Any]]) -> None:
+    try:
+        write_rows(path, count, chunks)
+    except OSError as error:
+        if not is_full(error):  # of a dataset, perhaps
+            raise
+        raise unwritable(path, error) from error
 
 
 def bytes_needed(part: Heads | Tail, model: Tuned, sets: list[Labelled]) -> int:

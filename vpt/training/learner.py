@@ -83,7 +83,8 @@ class Learner:
         if not math.isfinite(loss):
             self._stop("loss", batch, losses, step, lr, dataset)
         # data parallel averages gradients over processes: times their number, the average is the sum
-        self.accelerator.backward(losses.sum() * (self.accelerator.num_processes / (weight or 1.0)))
+        objective = losses.sum() * (self.accelerator.num_processes / (weight or 1.0))
+        self.accelerator.backward(objective if (extra := self._regulariser()) is None else objective + extra)
         norm = self.accelerator.clip_grad_norm_(list(self.trained.values()), self.config.clip_norm or math.inf)
         if self.accelerator.scaler is None and not math.isfinite(norm):  # a scaler skips such steps by itself
             self._stop("gradient", batch, losses, step, lr, dataset)
@@ -104,6 +105,15 @@ class Learner:
         local = torch.stack([losses.detach().sum(), share.sum(), correct.to(losses.dtype), losses.new_tensor(count)])
         sums: list[float] = self.accelerator.reduce(local, "sum").tolist()
         return losses, sums
+
+    def _regulariser(self) -> Tensor | None:
+        """What the model adds to the mean loss, where it has a `regulariser()`; reported losses are without it."""
+        model: Any = self.model
+        if not hasattr(model, "regulariser"):
+            return None
+        with self.accelerator.autocast():
+            extra: Tensor | None = model.regulariser()
+        return extra
 
     def _stop(self, what: str, batch: dict[str, Any], losses: Tensor, step: int, lr: float, dataset: Labelled) -> None:
         """Raise `NonFiniteLoss` naming step, rate and images; all processes must call it together."""

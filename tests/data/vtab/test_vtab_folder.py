@@ -44,6 +44,13 @@ def test_jpeg_files_of_a_lossless_original_are_told(
         assert ("JPEG re-encodings" in str(task.record()["deviations"])) == told
 
 
+@pytest.mark.parametrize("part", COUNTS)
+def test_a_single_re_encoded_image_in_any_list_is_told(part: str, tmp_path: Path) -> None:
+    write(tmp_path / "svhn", COUNTS, "png")
+    Image.fromarray(picture(0)).save(tmp_path / "svhn" / "images" / part / "000003.jpg", "jpeg")
+    assert load_task("vtab", tmp_path, "svhn_cropped").deviations[-1].startswith("1 of 15 images are JPEG re-encodings")
+
+
 def test_deviations_are_recorded_and_the_rest_is_accepted(tmp_path: Path, shrink) -> None:
     write(tmp_path / "kitti", COUNTS, "png")
     sizes = ("train has 6 images", "val has 4 images", "test has 5 images, VTAB-1K's 711", "trainval has 10 images")

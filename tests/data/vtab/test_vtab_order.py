@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vpt.data.vtab import TASKS
 from vpt.data.vtab.order import tfds_order
 
 KEYS = {
@@ -47,3 +48,13 @@ def test_it_depends_on_keys_alone(keys: list[str], random: object) -> None:
     there = [keys[i] for i in tfds_order("test", keys)]
     random.shuffle(keys)  # type: ignore[attr-defined]
     assert [keys[i] for i in tfds_order("test", keys)] == there
+
+
+def test_the_image_of_sun397_that_newer_releases_leave_out_is_behind_those_taken() -> None:
+    tfds = pytest.importorskip("tensorflow_datasets", reason="tensorflow_datasets is not installed")
+    keys = Path(tfds.core.tfds_path("image_classification/sun397_tfds_tr.txt")).read_text().split()
+    (place,) = np.flatnonzero(tfds_order("train", keys) == keys.index("/t/track/outdoor/sun_aophkoiosslinihb.jpg"))
+    sun397 = TASKS["sun397"]
+    assert f"number {place:,} of train" in sun397.caveats[0]
+    assert place >= max(sun397.train.positions(len(keys)).stop, 800)
+    assert {sun397.val.split, sun397.test.split} == {"validation", "test"}

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpt.data import ImageSet, Task
-from vpt.data.vtab import GROUPS, TASKS, Slice, deviations, get, require
+from vpt.data.vtab import GROUPS, TASKS, Slice, deviations, get, require, resolve
 from vpt.errors import DataError, OptionError
 
 PUBLISHED = Path(__file__).resolve().parents[3].parent / "shared" / "reference" / "published_vtab1k.csv"
@@ -94,13 +94,14 @@ def test_order_is_that_of_published_results() -> None:
     ],
 )
 def test_other_names(name: str, task: str) -> None:
-    assert get(name).name == task
+    assert get(name).name == resolve(name) == task
 
 
 @pytest.mark.parametrize(("name", "nearest"), [("cifra", "cifar"), ("clevr_cuont", "clevr_count"), ("pest", "pet")])
 def test_unknown_names(name: str, nearest: str) -> None:
     with pytest.raises(OptionError, match=rf"unknown VTAB-1K task '{name}' \(did you mean '{nearest}s?'"):
         get(name)
+    assert resolve(name) == name
 
 
 @pytest.mark.parametrize("name", ["clevr", "dsprites", "smallnorb"])

@@ -5,10 +5,14 @@ from __future__ import annotations
 import inspect
 import io
 import pickle
+import sys
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torchvision.datasets
 from torchvision_samples import WRITERS, Expected, clevr, dtd, pcam
 
 from vpt.data import Task, load_task
@@ -118,16 +122,26 @@ def test_scenes_in_another_order_are_refused(tmp_path: Path, monkeypatch: pytest
         load_task("vtab-torchvision", tmp_path, "clevr_count")
 
 
-def test_nothing_is_downloaded(tmp_path: Path) -> None:
-    for name in ("dtd", "svhn", "cifar"):
-        with pytest.raises(DataError, match=r"not usable under"):
-            load_task("vtab-torchvision", tmp_path, name)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("name", WRITERS)
+def test_nothing_is_downloaded_but_by_the_line_that_it_tells(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "patch_camelyon":
+        monkeypatch.setitem(sys.modules, "h5py", SimpleNamespace())
+    cls, fetched = getattr(torchvision.datasets, TASKS[name].torchvision), []
+    method = "download" if hasattr(cls, "download") else "_download"
+    monkeypatch.setattr(cls, method, lambda self: fetched.append(self.root))
+    with pytest.raises(DataError, match=r"not usable under(.|\n)*run in Python\n") as caught:
+        load_task("vtab-torchvision", tmp_path, name)
+    assert fetched == list(tmp_path.iterdir()) == []
+    with suppress(Exception):  # whatever it says of files that nobody has fetched
+        exec(str(caught.value).splitlines()[-1].strip())
+    assert list(map(str, fetched)) == [str(tmp_path)]
 
 
 def test_a_missing_h5py_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pcam(tmp_path, monkeypatch)
-    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+    monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(DataError, match="pip install h5py"):
         load_task("vtab-torchvision", tmp_path, "pcam")
 

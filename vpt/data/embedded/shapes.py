@@ -96,6 +96,12 @@ class Rendered:
     def content(self, i: int) -> bytes:
         return self.decode(i).tobytes()
 
+    def decode_content(self, i: int, content: bytes) -> Pixels:
+        return np.frombuffer(content, np.uint8).reshape(SIZE, SIZE, 3).copy()
+
+    def portable(self) -> bool:
+        return False  # the shape of the content is known here alone
+
 
 def rendered(scene: str, train: int = 800, val: int = 200, test: int = 1000, split_seed: int = 0) -> Task:
     """The task `scene` ("location", "orientation" or "count") with that many images, drawn by `split_seed`."""

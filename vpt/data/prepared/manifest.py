@@ -13,7 +13,7 @@ from vpt.data.imageset import ImageSet
 from vpt.data.task import Task
 from vpt.errors import DataError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the format; a reader takes this one alone."""
 
 MANIFEST, IMAGES, INDEX, NAMES = "manifest.json", "images.bin", "index.npz", "names.json"
@@ -26,7 +26,8 @@ class Manifest:
 
     sets: for each of train, val, test and, where the source has it, trainval: `{"name", "route", "images", "digest"}`.
     resize: `Preprocessing.resizing` where the images were resized once; None where they lie as their source has them.
-    largest: pixels of the largest image. files: name -> `{"bytes", "sha256"}`.
+    largest: pixels of the largest image. versions: of what decoded and resized the images. files: name ->
+    `{"bytes", "sha256"}`.
     """
 
     name: str
@@ -54,7 +55,10 @@ def is_prepared(folder: str | Path) -> bool:
 
 def has_traces(folder: str | Path) -> bool:
     """Whether `folder` holds any file of a prepared task."""
-    return any((Path(folder) / name).is_file() for name in (MANIFEST, *FILES))
+    try:
+        return any((Path(folder) / name).is_file() for name in (MANIFEST, *FILES))
+    except OSError:  # it may: whoever reads it is told what is wrong
+        return True
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vpt.data.decode import Pixels, decode_bytes
-from vpt.data.pictures import coloured, packed, unpacked
+from vpt.data.pictures import packed, unpacked_pixels
 from vpt.data.prepared.manifest import IMAGES, INDEX, NAMES, Manifest, damaged
 
 
@@ -22,8 +23,8 @@ class Store:
     """The files beside a manifest, each opened when first needed; a worker that is sent a store opens its own.
 
     index: `starts` (int64 [m + 1], where each of the m images begins in the file, and the end of the last),
-    `fingerprints` (uint8 [m, 32], SHA-256 of each image's bytes at its source), and for every set `PART_rows` and
-    `PART_labels` (int64 [n]): image i of the set is row `PART_rows[i]`.
+    `checks` (uint32 [m], CRC-32 of the bytes of each), `fingerprints` (uint8 [m, 32], SHA-256 of each image's bytes at
+    its source), and for every set `PART_rows` and `PART_labels` (int64 [n]): image i of the set is row `PART_rows[i]`.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
@@ -46,9 +47,21 @@ class Store:
         return names
 
     def row(self, row: int) -> NDArray[np.uint8]:
-        """The bytes `uint8 [b]` of an image, a view of the file."""
+        """The bytes `uint8 [b]` of an image, a view of the file; raises `DataError` where others were written."""
         starts = self.index["starts"]
-        return self._images[starts[row] : starts[row + 1]]
+        stored = self._images[starts[row] : starts[row + 1]]
+        if zlib.crc32(stored.data) != self.index["checks"][row]:  # SHA-256 would take as long as a small model on a GPU
+            raise damaged(
+                self.folder, [f"{self.describe(row)} was changed or damaged in {IMAGES} since it was written"]
+            )
+        return stored
+
+    def describe(self, row: int) -> str:
+        """What an image is called at its source, in the first set that has it."""
+        for part, names in self.names.items():
+            if len(places := np.flatnonzero(self.index[f"{part}_rows"] == row)):
+                return names[int(places[0])]
+        return f"image {row}"
 
     @cached_property
     def _images(self) -> NDArray[np.uint8]:
@@ -86,10 +99,12 @@ class Prepared:
         resize = self.store.manifest.resize
         if resize is not None:
             return np.array(stored).reshape(*resize["size"], 3)
-        content = stored.tobytes()
-        image = unpacked(content)
-        if image is not None:
-            return coloured(image)
+        return self.decode_content(i, stored.tobytes())
+
+    def decode_content(self, i: int, content: bytes) -> Pixels:
+        pixels = unpacked_pixels(content)
+        if pixels is not None:
+            return pixels
         return decode_bytes(content, f"{self.describe(i)} in {self.store.folder}", self.store.manifest.largest)
 
     def describe(self, i: int) -> str:

@@ -20,7 +20,7 @@ def _check(name: str | None, further: Mapping[str, Any]) -> Iterator[str]:
         yield str(unknown("embedded task", name, TASKS))
 
 
-@source("embedded", _check)
+@source("embedded", _check, lambda root: [*TASKS])
 def load(
     root: Path | None,
     name: str | None,

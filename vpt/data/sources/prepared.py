@@ -11,13 +11,18 @@ from vpt.data.task import Task
 from vpt.errors import DataError, nearest
 
 
-@source("prepared")
+def _tasks(root: Path | None) -> list[str]:
+    folders = needs_folder("prepared", root).iterdir()
+    return sorted(path.name for path in folders if is_prepared(path) and not path.name.startswith("."))
+
+
+@source("prepared", tasks=_tasks)
 def load(root: Path | None, name: str | None) -> Task:
     """The task in `root/name`, or in `root` itself where no name is given. Its route is that of its first source."""
     root = needs_folder("prepared", root)
     folder = root if name is None else root / name
     if not is_prepared(folder):
-        found = sorted(path.name for path in root.iterdir() if is_prepared(path) and not path.name.startswith("."))
+        found = _tasks(root)
         raise DataError(
             f"{folder}: is no prepared task{nearest(str(name), found)}; found in {root}: {', '.join(found) or 'none'}"
         )

@@ -22,25 +22,33 @@ Check = Callable[[str | None, Mapping[str, Any]], Iterable[str]]
 """`check(name, further)`: a line per fault in a task's name, and in options beyond the keyword-only arguments."""
 
 
+Listing = Callable[[Path | None], list[str]]
+"""`tasks(root)`: the names of all tasks, those found under `root` where that decides which there are."""
+
+
 @dataclass(frozen=True)
 class Source:
-    """What loads a source's tasks, and what checks names and options that its signature does not tell of."""
+    """What loads a source's tasks, what checks names and options that its signature does not tell of, what lists tasks.
+
+    tasks: None where any name may be one.
+    """
 
     load: Load
     check: Check | None = None
+    tasks: Listing | None = None
 
 
 _sources: dict[str, Source] = {}
 
 
-def source(name: str, check: Check | None = None) -> Callable[[Load], Load]:
+def source(name: str, check: Check | None = None, tasks: Listing | None = None) -> Callable[[Load], Load]:
     """Registers a function as the source `name`. Its keyword-only arguments are the source's options.
 
     Arguments annotated with a type of `vpt.data.sources.options` are held to it before the function is called.
     """
 
     def register(load: Load) -> Load:
-        _sources[name] = Source(load, check)
+        _sources[name] = Source(load, check, tasks)
         return load
 
     return register
@@ -80,6 +88,23 @@ def load_task(
         return task
     splits = {**task.splits, "train": f"{shots} images per class of {task.splits.get('train', 'train')}, seed {seed}"}
     return replace(task, train=few_shot(task.train, shots, seed), whole=None, splits=splits)
+
+
+def tasks_of(source: str, root: str | Path | None) -> list[str]:
+    """The names of all tasks of a source, those under `root` where it is their folders that make them.
+
+    Raises `OptionError` for a source that has no such list, `DataError` for a root that is not there.
+    """
+    if source not in names():
+        raise unknown("source", source, names())
+    listing = _sources[source].tasks
+    if listing is None:
+        able = ", ".join(name for name in names() if _sources[name].tasks)
+        raise OptionError(f"source {source!r} has no list of tasks: name one; sources with a list: {able}")
+    try:
+        return listing(_existing(root))
+    except OSError as error:
+        raise DataError(f"source {source!r} cannot read {root}: {error}") from error
 
 
 def faults(source: str, name: str | None, options: Mapping[str, Any]) -> list[str]:

@@ -12,12 +12,12 @@ from vpt.data.sources.registry import source
 from vpt.data.task import Task
 from vpt.data.vtab.agreement import require
 from vpt.data.vtab.slices import Slice
-from vpt.data.vtab.table import get, name_faults
+from vpt.data.vtab.table import TASKS, get, name_faults
 from vpt.data.vtab.tfds_folder import find
 from vpt.data.vtab.tfds_records import Records
 
 
-@source("tfds", name_faults)
+@source("tfds", name_faults, lambda root: [*TASKS])
 def load(root: Path | None, name: str | None, *, max_pixels: Count = MAX_PIXELS) -> Task:
     """`root` is TFDS' data folder, `name` one of the 19 tasks of VTAB-1K. Nothing is downloaded or prepared.
 

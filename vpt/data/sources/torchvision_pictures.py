@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vpt.data.decode import Pixels, to_rgb
+from vpt.data.pictures import packed, unpacked_pixels
 from vpt.errors import DataError, OptionError
 
 # The names under which torchvision's datasets keep what they would otherwise only tell image by image.
@@ -23,12 +24,16 @@ _CLASSES = ("classes", "categories")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to build a torchvision dataset: class name, root, other arguments; `download` is None where it has none."""
+    """How to build a torchvision dataset: class name, root, other arguments; `download` is None where it has none.
+
+    advice: what the error says where files are missing that could be downloaded and are not.
+    """
 
     name: str
     root: str | None
     arguments: tuple[tuple[str, Any], ...] = ()
     download: bool | None = None
+    advice: str = "download=True lets torchvision fetch it"
 
     def but(self, **arguments: Any) -> Recipe:
         """The same with further arguments."""
@@ -50,7 +55,7 @@ class Recipe:
         except ValueError:
             raise
         except Exception as error:  # each class has its own way to say that files are missing
-            hint = "; download=True lets torchvision fetch it" if self.download is False else ""
+            hint = f"; {self.advice}" if self.download is False else ""
             raise DataError(f"torchvision's {self.title()} is not usable under {self.root}: {error}{hint}") from error
 
 
@@ -99,8 +104,10 @@ class TorchvisionPictures:
         path = self._path(i)
         if path is not None:
             return path.read_bytes()
-        pixels = self.decode(i)
-        return str(pixels.shape).encode() + pixels.tobytes()
+        return packed(self.decode(i))
+
+    def decode_content(self, i: int, content: bytes) -> Pixels | None:
+        return unpacked_pixels(content) if self._path(i) is None else None  # the dataset opens files in its own way
 
     def _path(self, i: int) -> Path | None:
         for attribute in _PATHS:

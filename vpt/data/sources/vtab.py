@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from vpt.data.decode import MAX_PIXELS
 from vpt.data.imageset import ImageSet
+from vpt.data.lossy import HEAD
 from vpt.data.pictures import Files
 from vpt.data.sources.options import Count
 from vpt.data.sources.places import needs_folder, read_text
 from vpt.data.sources.registry import source
 from vpt.data.task import Task
-from vpt.data.vtab.agreement import deviations
-from vpt.data.vtab.table import TASKS
+from vpt.data.vtab.agreement import deviations, re_encoded
+from vpt.data.vtab.table import TASKS, resolve
 from vpt.errors import DataError, OptionError, nearest
-
-RE_ENCODED = (
-    "images are JPEG re-encodings of a lossless original: accuracies are lower (CLIP zero-shot on CIFAR-100 by about "
-    "20 points) and not comparable with those of the original pixels, as source 'tfds' gives them"
-)
 
 _log = logging.getLogger("vpt")
 
 
-@source("vtab")
+def _tasks(root: Path | None) -> list[str]:
+    return sorted(path.parent.name for path in needs_folder("vtab", root).glob("*/train800.txt"))
+
+
+@source("vtab", tasks=_tasks)
 def load(root: Path | None, name: str | None, *, max_pixels: Count = MAX_PIXELS) -> Task:
-    """The task in `root/name`, or in `root` itself where no name is given.
+    """The task in `root/name`, or in `root` itself where no name is given; any name of a task of VTAB-1K finds it.
 
     The number of classes comes from `classnames.json` if present, else from VTAB's own table, else from the labels of
     train and validation; a label outside of it raises `DataError`. In what a folder named like a task of VTAB-1K is
-    not that task (sizes, classes, JPEG files of a lossless original) stands in the task's `deviations`.
+    not that task (sizes, classes, files that lost what a lossless original has) stands in the task's `deviations`.
     """
     folder = _folder(needs_folder("vtab", root), name)
     lists = {part: _read_list(folder, part) for part in ("train800", "val200", "test")}
@@ -59,34 +58,36 @@ def load(root: Path | None, name: str | None, *, max_pixels: Count = MAX_PIXELS)
     )
     if folder.name not in TASKS:
         return task
-    lossy = [RE_ENCODED] if _is_re_encoded(folder.name, (lines[0][0] for lines in lists.values())) else []
-    if lossy:
-        _warn(folder)
+    listed = dict.fromkeys(path for lines in (*lists.values(), whole) for path, _ in lines)
+    lossy = re_encoded(TASKS[folder.name], map(_head, listed))
+    for line in lossy:
+        _warn(folder, line)
     return replace(task, deviations=(*deviations(task, TASKS[folder.name]), *lossy))
 
 
-def _is_re_encoded(name: str, files: Iterable[str]) -> bool:
-    """Whether one of `files` is a JPEG, by its content, in a task whose original was never compressed so."""
-    return TASKS[name].lossless and any(Path(file).read_bytes().startswith(b"\xff\xd8\xff") for file in files)
+def _head(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read(HEAD)
 
 
 @cache
-def _warn(folder: Path) -> None:
+def _warn(folder: Path, line: str) -> None:
     """Once per folder, though searches load a task again and again."""
-    _log.warning("%s: %s", folder, RE_ENCODED)
+    _log.warning("%s: %s", folder, line)
 
 
 def _folder(root: Path, name: str | None) -> Path:
-    tasks = sorted(path.parent.name for path in root.glob("*/train800.txt"))
+    tasks = _tasks(root)
     if name is None:
         if not (root / "train800.txt").exists():
             raise OptionError(
                 f"{root} holds no train800.txt; name one of its tasks: {', '.join(tasks) or 'none found'}"
             )
         return root.resolve()
-    if name not in tasks:
-        raise DataError(f"{root}: no task {name!r}{nearest(name, tasks)}; found: {', '.join(tasks) or 'none'}")
-    return root / name
+    for known in (name, resolve(name)):
+        if known in tasks:
+            return root / known
+    raise DataError(f"{root}: no task {name!r}{nearest(name, tasks)}; found: {', '.join(tasks) or 'none'}")
 
 
 def _read_list(folder: Path, part: str) -> list[tuple[str, int]]:

@@ -31,7 +31,9 @@ Read = Callable[[str, str, VtabTask, int], Original]
 
 
 def _recipe(root: str, name: str, **arguments: Any) -> Recipe:
-    return Recipe(name, root, tuple(arguments.items()), download=False)
+    given = ", ".join([repr(root), *(f"{key}={value!r}" for key, value in arguments.items()), "download=True"])
+    advice = f"to fetch it, run in Python\n  import torchvision.datasets; torchvision.datasets.{name}({given})"
+    return Recipe(name, root, tuple(arguments.items()), download=False, advice=advice)
 
 
 def _built(recipe: Recipe) -> Any:

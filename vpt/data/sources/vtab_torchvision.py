@@ -32,7 +32,7 @@ def _check(name: str | None, further: Mapping[str, Any]) -> Iterator[str]:
         yield f"source 'vtab-torchvision' cannot give {name}: {get(str(name)).why}; use source 'tfds'. It gives: {able}"
 
 
-@source("vtab-torchvision", _check)
+@source("vtab-torchvision", _check, lambda root: [*TASKS])
 def load(root: Path | None, name: str | None, *, max_pixels: Count = MAX_PIXELS) -> Task:
     """`root` is the folder given to torchvision's class, `name` a task of VTAB-1K. Nothing is downloaded.
 

@@ -2,7 +2,7 @@
 
 from vpt.data.vtab.agreement import deviations, require
 from vpt.data.vtab.slices import Slice
-from vpt.data.vtab.table import GROUPS, TASKS, get
+from vpt.data.vtab.table import GROUPS, TASKS, get, resolve
 from vpt.data.vtab.task import VtabTask
 
-__all__ = ["GROUPS", "TASKS", "Slice", "VtabTask", "deviations", "get", "require"]
+__all__ = ["GROUPS", "TASKS", "Slice", "VtabTask", "deviations", "get", "require", "resolve"]

@@ -55,11 +55,17 @@ _OTHER_NAMES = _other_names()
 
 def get(name: str) -> VtabTask:
     """The task called `name`, in any of its names, `-` or `_`; raises `OptionError` with the nearest name."""
-    key = name.lower().replace("-", "_")
-    key = _OTHER_NAMES.get(key, key)
+    key = resolve(name)
     if key not in TASKS:
         raise unknown("VTAB-1K task", name, {*TASKS, *_OTHER_NAMES})
     return TASKS[key]
+
+
+def resolve(name: str) -> str:
+    """The name of the task called `name` in any of its names; `name` as given where no task is."""
+    key = name.lower().replace("-", "_")
+    key = _OTHER_NAMES.get(key, key)
+    return key if key in TASKS else name
 
 
 def name_faults(name: str | None, further: Mapping[str, Any]) -> Iterator[str]:

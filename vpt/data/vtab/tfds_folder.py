@@ -11,7 +11,7 @@ from vpt.errors import DataError, OptionError
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TfdsFolder:
     """A dataset that TFDS has prepared: its folder, its version, and the true sizes of its splits."""
 
     folder: Path
@@ -22,8 +22,8 @@ class Prepared:
     """The names of the feature `label`, where it has some; otherwise empty."""
 
 
-def find(root: Path, spec: VtabTask) -> Prepared:
-    """The dataset of `spec` under TFDS' data folder `root`, in the protocol's version or one that is the same.
+def find(root: Path, spec: VtabTask) -> TfdsFolder:
+    """The dataset of `spec` under TFDS' data folder `root`, in the first readable of the versions with its examples.
 
     Raises `OptionError` where tensorflow_datasets is not installed; `DataError` where the dataset is not prepared,
     only as tfrecord, or is not VTAB-1K's. Nothing is downloaded.
@@ -33,7 +33,17 @@ def find(root: Path, spec: VtabTask) -> Prepared:
     versions = [v for v in spec.accepted_versions if (place / v / "dataset_info.json").is_file()]
     if not versions:
         raise DataError(_missing(root, place, spec))
-    folder = place / versions[0]
+    refused = []
+    for version in versions:
+        try:
+            return _opened(tfds, place / version, version, spec)
+        except DataError as error:
+            refused.append(error)
+    raise refused[0]
+
+
+def _opened(tfds: Any, folder: Path, version: str, spec: VtabTask) -> TfdsFolder:
+    """The dataset prepared in `folder`; raises `DataError` where it cannot be read or is not the task's."""
     try:
         info = tfds.builder_from_directory(str(folder)).info
     except Exception as error:  # each damage has its own exception in TFDS
@@ -45,7 +55,7 @@ def find(root: Path, spec: VtabTask) -> Prepared:
         raise DataError("\n  ".join([f"{folder}: is not the {spec.tfds} of VTAB-1K:", *wrong]))
     sizes = {split: info.splits[split].num_examples for split in spec.sizes}
     title = spec.tfds.partition(":")[0]
-    return Prepared(folder, f"{title}:{versions[0]}", versions[0], sizes, _names(info, spec))
+    return TfdsFolder(folder, f"{title}:{version}", version, sizes, _names(info, spec))
 
 
 def _library() -> Any:

@@ -4,8 +4,9 @@ array_record keeps threads and state that do not survive a fork: a process that 
 workers that read it too (they crash or hang). So no process of vpt ever does; each asks one of these programs.
 It imports nothing of vpt, and starts in a second.
 
-Requests come pickled on standard input: `(split, positions, features)`. Answers go pickled to standard output: a list
-with one dict of those features per position, or a text that says what went wrong. It ends with its input.
+Requests come pickled on standard input: `(number, split, positions, features)`. Answers go pickled to standard output:
+`(number, answer)`, an answer being a list with one dict of those features per position, or a text that says what went
+wrong. It ends with its input.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def serve(folder: str, requests: IO[bytes], answers: IO[bytes]) -> None:
     open_split: Callable[[str], Any] | None = None
     while True:
         try:
-            split, positions, features = pickle.load(requests)
+            number, split, positions, features = pickle.load(requests)
         except EOFError:
             return
         answer: Examples | str
@@ -65,7 +66,7 @@ def serve(folder: str, requests: IO[bytes], answers: IO[bytes]) -> None:
             answer = examples(open_split(split), positions, features)
         except Exception as error:  # whatever it is, the asking process raises it with the example's name
             answer = f"{type(error).__name__}: {error}"
-        pickle.dump(answer, answers)
+        pickle.dump((number, answer), answers)
         answers.flush()
 
 

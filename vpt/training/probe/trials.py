@@ -103,7 +103,7 @@ def _read(
     """What the only head reads of every image, `[n, D]`, and the labels `[n]`, on the accelerator's device."""
     with store_in(cache, config) as store:
         found = store.inputs(part, model, dataset, config, accelerator, Logger())
-        inputs, labels = torch.from_numpy(np.load(found.path))[:, 0], torch.tensor(found.images.labels)
+        inputs, labels = torch.from_numpy(np.array(found.rows))[:, 0], torch.tensor(found.images.labels)
         return inputs.to(accelerator.device), labels.to(accelerator.device)
 
 

@@ -1,0 +1,116 @@
+"""Learned contexts of class names: `coop`, `cocoop`, `kgcoop`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vpt.errors import OptionError, unknown
+from vpt.methods.clip.fixed_texts import PHOTO, Templates, as_templates, check_weight
+from vpt.methods.clip.learned import ClipLearned, ClipTask, clip_method
+from vpt.prompts import init as inits
+from vpt.prompts.class_texts import Position
+from vpt.prompts.context import ConditionalContext, Context
+from vpt.prompts.tokens import check_positive
+
+if TYPE_CHECKING:
+    from vpt.methods.clip.tuned_clip import TunedClip
+
+ContextInit = str | Any
+"""`normal`, N(0, 0.02²), or an array `[M, D]`; with a context per class also `[C, M, D]`."""
+
+
+@clip_method("coop")
+def coop(
+    task: ClipTask,
+    generator: torch.Generator,
+    context_length: int | None = None,
+    class_specific: bool = False,
+    position: Position = "end",
+    words: str | None = None,
+    init: ContextInit = "normal",
+) -> ClipLearned:
+    """CoOp: context tokens beside every class name; context_length is 16, or that of the words it starts from."""
+    length, start = started(task, context_length, 16, words, init)
+    classes = len(task.classnames) if class_specific else None
+    context = Context(task.site.width, length, start, classes=classes, generator=generator)
+    return ClipLearned(from_context, context, length, position)
+
+
+@clip_method("cocoop")
+def cocoop(
+    task: ClipTask,
+    generator: torch.Generator,
+    context_length: int | None = None,
+    position: Position = "end",
+    words: str | None = None,
+    init: ContextInit = "normal",
+) -> ClipLearned:
+    """CoCoOp: a context (of 4) that a small network shifts for each image; the paper starts from "a photo of a"."""
+    length, start = started(task, context_length, 4, words, init)
+    context = ConditionalContext(task.site.width, length, task.site.features, start, generator)
+    return ClipLearned(from_images, context, length, position, per_image=True)
+
+
+@clip_method("kgcoop")
+def kgcoop(
+    task: ClipTask,
+    generator: torch.Generator,
+    context_length: int | None = None,
+    position: Position = "end",
+    words: str | None = None,
+    init: ContextInit = "normal",
+    templates: Templates = PHOTO,
+    weight: float = 8.0,
+) -> ClipLearned:
+    """KgCoOp (arXiv:2303.13283): a context (of 4), and weight × (1 - cosine to the templates' text) in the loss."""
+    length, start = started(task, context_length, 4, words, init)
+    check_weight("weight", weight)
+    context = Context(task.site.width, length, start, generator=generator)
+    return ClipLearned(from_context, context, length, position, as_templates(templates), penalty=Distance(weight))
+
+
+class Distance:
+    """`weight` × the mean over classes of 1 - cosine between learned text features and those of the templates."""
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def __call__(self, model: TunedClip, features: Tensor) -> Tensor:
+        fixed = model.template_features().to(features.dtype)
+        return self.weight * (1 - F.cosine_similarity(features, fixed, dim=-1)).mean()
+
+
+def from_context(model: TunedClip, images: Tensor) -> Tensor:
+    """Class features `[C, F]` of names with the learned context."""
+    return model.encode(model.learned_tensors()).squeeze(0)
+
+
+def from_images(model: TunedClip, images: Tensor) -> Tensor:
+    """Class features `[B, C, F]` of names with a context for each image."""
+    return model.encode(model.learned_tensors(images))
+
+
+def started(
+    task: ClipTask, length: int | None, default: int, words: str | None, init: ContextInit
+) -> tuple[int, inits.Initializer]:
+    """The number of context tokens, and what they start from: the embeddings of `words`, or `init`."""
+    if length is not None:
+        check_positive("context_length", length)
+    if words is None:
+        if isinstance(init, str) and init != "normal":
+            raise unknown("init", init, ("normal",))
+        return length or default, inits.normal(0.02) if isinstance(init, str) else inits.from_array(init)
+    if not isinstance(init, str) or init != "normal":
+        raise OptionError(f"words is {words!r} and init is given too; accepted: one of the two")
+    ids = task.words([words])[0] if isinstance(words, str) else []
+    if not ids:
+        raise OptionError(f"words is {words!r}; accepted: a text such as 'a photo of a'")
+    if length not in (None, len(ids)):
+        raise OptionError(f"context_length is {length}, but words={words!r} are {len(ids)} tokens; give one of the two")
+    with torch.no_grad():
+        rows = task.site.embed(torch.tensor(ids, device=task.site.device)).cpu()
+    return len(ids), inits.from_array(rows.to(torch.promote_types(rows.dtype, torch.float32)))

@@ -138,7 +138,7 @@ def _together(before: Plan, now: Plan, where: Path) -> Plan:
             + "\n  ".join(faults[:SHOWN] + ([f"and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []))
         )
     return replace(
-        before,
+        before, about=now.about,
         tasks=_union(before.tasks, now.tasks), variants=_union(before.variants, now.variants),
         trials=tuple({trial.id: trial for trial in (*before.trials, *now.trials)}.values()),
     )  # fmt: skip

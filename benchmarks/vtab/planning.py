@@ -59,11 +59,18 @@ def make_plan(asked: Asked) -> Plan:
         for variant in variants
         for trial in lay_out(settings, task.name, _for_task(variant, task.name), seeds, preset["seeds"][0])
     ]
-    about, about_ablation = preset["about"].strip(), None
+    about, about_ablation = _about(preset["about"], settings), None
     if ablation is not None:
         about += " Ablation: methods have their own defaults (10 prompts, no dropout) but for what a row names."
         about_ablation = {"name": asked.ablation, "title": ablation["title"], "axis": ablation["axis"]}
     return Plan("vtab", asked.preset, about, settings, columns, variants, tuple(trials), about_ablation)
+
+
+def _about(text: str, settings: Settings) -> str:
+    """What a preset says of itself, with what the command line made of it."""
+    shared = {"epochs": settings.epochs, "batch_size": settings.batch_size}
+    searched = settings.epochs if settings.search_epochs is None else settings.search_epochs
+    return text.strip().format(**shared, search_epochs=searched)
 
 
 def _read(kind: str, name: str, known: Mapping[str, Path]) -> dict[str, Any]:

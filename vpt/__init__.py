@@ -1,4 +1,4 @@
-"""vpt: visual prompt tuning for frozen timm models. A task is a file of kilobytes.
+"""vpt: visual prompt tuning for frozen timm and open_clip models. A task is a file of kilobytes.
 
 Names are imported when they are first used, so that `vpt --help` need not wait for torch.
 """
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from vpt.artifacts.save import save
     from vpt.backbones import load_backbone
     from vpt.data import ImageDataset, Preprocessing, load_task
+    from vpt.methods.clip import TunedClip
     from vpt.methods.tune import tune
     from vpt.methods.tuned import Tuned
     from vpt.training.config import FitConfig
@@ -23,6 +24,7 @@ __all__ = [
     "ImageDataset",
     "Preprocessing",
     "Tuned",
+    "TunedClip",
     "artifacts",
     "backbones",
     "data",
@@ -46,6 +48,7 @@ _HOMES = {
     "ImageDataset": "data",
     "Preprocessing": "data",
     "Tuned": "methods",
+    "TunedClip": "methods",
     "evaluate": "training",
     "fit": "training",
     "load": "artifacts",

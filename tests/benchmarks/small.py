@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,8 +31,13 @@ def begin(out: Path, *more: str, settings: list[str] | None = None) -> subproces
     words = [sys.executable, "-m", "benchmarks.vtab", *command("run", out, *more, settings=settings)]
     return subprocess.Popen(
         words, cwd=ROOT, env=environment, start_new_session=True, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.STDOUT, preexec_fn=_interruptible,
     )  # fmt: skip
+
+
+def _interruptible() -> None:
+    """Tests that run in the background are born deaf to Ctrl-C, and their children with them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def records(out: Path) -> dict[str, dict[str, Any]]:

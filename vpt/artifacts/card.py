@@ -31,6 +31,8 @@ def _what(manifest: Manifest) -> str:
         "Tensors": f"{tensors['bytes']:,} bytes in `{TENSORS}`: "
         + ", ".join(f"`{n}` {shape}" for n, shape in list(tensors["shapes"].items())[:SHOWN]),
     }
+    if manifest.tokenizer is not None:
+        facts["Tokenizer"] = _inline(manifest.tokenizer)
     title = f"# `{manifest.method}` on `{name}`, {manifest.num_classes} classes\n\n"
     return title + "".join(f"- **{key}**: {value}\n" for key, value in facts.items())
 
@@ -43,9 +45,12 @@ def _classes(manifest: Manifest) -> str:
 
 
 def _how(manifest: Manifest) -> str:
+    of_names = manifest.tokenizer is not None
+    stock = "open_clip model; tokenizer=... where it is not CLIP's own" if of_names else "timm model"
+    line = "" if of_names else "\n`vpt predict this/folder pictures/`\n"
     return (
-        "## Use\n\n```python\nimport vpt\nmodel = vpt.load(backbone, 'this/folder')  # a stock timm model\n"
-        "logits = model(images)\n```\n\n`vpt predict this/folder pictures/`\n"
+        f"## Use\n\n```python\nimport vpt\nmodel = vpt.load(backbone, 'this/folder')  # a stock {stock}\n"
+        f"logits = model(images)\n```\n{line}"
     )
 
 

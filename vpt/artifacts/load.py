@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,37 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from vpt.artifacts.save import fingerprint_of
+from vpt.artifacts.save import fingerprint_of, tokenizer_of
 from vpt.artifacts.schema import TENSORS, Manifest, read
 from vpt.errors import ArtifactError, BackboneMismatch, OptionError
-from vpt.methods import Tuned, tune
+from vpt.methods import Tuned, TunedClip, tune
+from vpt.sites.clip_text import is_open_clip
+
+Tokenizer = Callable[..., Tensor]
 
 
-def load(backbone: nn.Module, folder: Path | str, *, force: bool = False) -> Tuned:
+def load(
+    backbone: nn.Module, folder: Path | str, *, tokenizer: Tokenizer | None = None, force: bool = False
+) -> Tuned | TunedClip:
     """The task saved in `folder` on `backbone`, in eval mode: the same logits, bit for bit, as when it was saved.
 
-    Raises `ArtifactError` for a damaged or incomplete folder, and `BackboneMismatch`, naming both fingerprints and
-    what differs, for another backbone; `force=True` takes it all the same. After an error the backbone is untouched.
+    tokenizer: as for `vpt.tune`, which an open_clip model's text tower may need.
+    Raises `ArtifactError` for a damaged or incomplete folder and for another tokenizer, and `BackboneMismatch`, naming
+    both fingerprints and what differs, for another backbone; `force=True` takes these two all the same. After an error
+    the backbone is untouched.
     """
     folder = Path(folder)
     manifest = read(folder)
     state = read_tensors(folder, manifest)
-    model = _rebuild(backbone, manifest, folder)
+    _check_family(backbone, manifest, folder)
+    if tokenizer is not None and manifest.tokenizer is None:
+        raise OptionError(f"tokenizer given; {str(folder)!r} is of a timm model, which takes no tokenizer")
+    model = _rebuild(backbone, manifest, folder, tokenizer)
     try:
         if not force:
             _check_backbone(manifest.fingerprint, fingerprint_of(model), folder)
+            if isinstance(model, TunedClip):
+                _check_tokenizer(manifest.tokenizer or {}, tokenizer_of(model), folder)
         model.load_trained_state(state)
     except BaseException:
         model.detach()
@@ -59,19 +71,39 @@ def read_tensors(folder: Path, manifest: Manifest) -> dict[str, Tensor]:
     return state
 
 
-def _rebuild(backbone: nn.Module, manifest: Manifest, folder: Path) -> Tuned:
+def _rebuild(backbone: nn.Module, manifest: Manifest, folder: Path, tokenizer: Tokenizer | None) -> Tuned | TunedClip:
     """The method on the backbone with values yet to be filled in: how they once started no longer matters."""
-    options = {**manifest.options, "head_init": "auto"}
+    clip = manifest.tokenizer is not None
+    options = {**manifest.options, **({"tokenizer": tokenizer} if clip else {"head_init": "auto"})}
     if "init" in options:
-        options["init"] = "zeros"
+        options["init"] = "normal" if clip else "zeros"
     options.pop("init_images", None)
     try:
-        tuned: Tuned = tune(
+        tuned: Tuned | TunedClip = tune(
             backbone, manifest.method, num_classes=manifest.num_classes or None, path=manifest.path, **options
         )
         return tuned
     except (OptionError, TypeError) as error:
         raise ArtifactError(f"{folder}: method {manifest.method!r} cannot be rebuilt: {error}") from error
+
+
+def _check_family(backbone: nn.Module, manifest: Manifest, folder: Path) -> None:
+    """Raise `BackboneMismatch` where a task of a timm model meets an open_clip model, or the reverse."""
+    bound, given = manifest.tokenizer is not None, is_open_clip(backbone)
+    if bound != given:
+        known, here = ("an open_clip model" if clip else "a timm model" for clip in (bound, given))
+        raise BackboneMismatch(
+            f"{str(folder)!r} is bound to {known}, {manifest.fingerprint['architecture'].get('class')} "
+            f"{manifest.fingerprint['digest'][:16]}; given is {here}, {type(backbone).__name__}"
+        )
+
+
+def _check_tokenizer(bound: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
+    if bound != given:
+        raise ArtifactError(
+            f"{str(folder)!r} was trained with another tokenizer: its class names became {bound}, here {given}; "
+            "give the one it was trained with: tokenizer=open_clip.get_tokenizer(...)"
+        )
 
 
 def _check_backbone(bound: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:

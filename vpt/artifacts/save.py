@@ -16,14 +16,15 @@ from vpt.artifacts.card import card
 from vpt.artifacts.schema import CARD, CONFIG, TENSORS, Manifest
 from vpt.data import Preprocessing
 from vpt.errors import ArtifactError, OptionError
-from vpt.methods import Tuned
+from vpt.methods import Tuned, TunedClip
 from vpt.sites import find, fingerprint
+from vpt.sites.fingerprint import digest_tensors
 from vpt.training.files import sync_folder, write_temporary
 from vpt.training.versions import versions
 
 
 def save(
-    model: Tuned,
+    model: Tuned | TunedClip,
     folder: Path | str,
     *,
     classes: Sequence[str] | None = None,
@@ -33,14 +34,17 @@ def save(
 ) -> Path:
     """Write the trained tensors of `model` and what they belong to into `folder`, and answer with it.
 
-    classes: names of the C classes in the order of the logits. preprocessing: what the model was trained with; by
-    default what its backbone declares. metrics, provenance: JSON-able facts for readers; nothing depends on them.
+    classes: names of the C classes in the order of the logits; by default those that a `TunedClip` knows.
+    preprocessing: what the model was trained with; by default what its backbone declares.
+    metrics, provenance: JSON-able facts for readers; nothing depends on them.
     All files are on disk before the first is renamed into place, the configuration last, so that an interruption
     leaves the earlier task, or one that `load` refuses as damaged. Raises `OptionError`, `ArtifactError`.
     """
     folder = Path(folder)
     if classes is not None and len(classes) != model.num_classes:
         raise OptionError(f"classes has {len(classes)} names; the model has {model.num_classes} classes")
+    if classes is None and isinstance(model, TunedClip):
+        classes = model.classnames
     if folder.exists() and not folder.is_dir():
         raise ArtifactError(f"{str(folder)!r} is a file; a task is saved into a folder")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.trained_state().items()}
@@ -59,14 +63,23 @@ def save(
         tensors=_describe(content, state),
         metrics=jsonable(metrics or {}),
         provenance=jsonable(provenance or {}),
+        tokenizer=tokenizer_of(model) if isinstance(model, TunedClip) else None,
     )
     _write(folder, {TENSORS: content, CARD: card(manifest).encode(), CONFIG: manifest.to_json().encode()})
     return folder
 
 
-def fingerprint_of(model: Tuned) -> dict[str, Any]:
-    """The fingerprint of the frozen base under `model`, with the preprocessing that the base itself declares."""
+def fingerprint_of(model: Tuned | TunedClip) -> dict[str, Any]:
+    """The fingerprint of the frozen base under `model`, with the preprocessing that the base itself declares.
+
+    Of a CLIP that is all of it: both towers, and what scales and shifts logits.
+    """
     return _fingerprint(model.backbone, model.frozen_state())
+
+
+def tokenizer_of(model: TunedClip) -> dict[str, Any]:
+    """What a tuned CLIP's tokenizer makes of its class names, and how many tokens a text has."""
+    return {"context_length": model.site.context_length, "tokens": digest_tensors(model.tokens())}
 
 
 def fingerprint_of_backbone(backbone: nn.Module) -> dict[str, Any]:
@@ -76,7 +89,11 @@ def fingerprint_of_backbone(backbone: nn.Module) -> dict[str, Any]:
 
 
 def _fingerprint(backbone: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    return fingerprint(backbone, tensors, jsonable(Preprocessing.of(backbone).to_dict()))
+    try:
+        declared = jsonable(Preprocessing.of(backbone).to_dict())
+    except OptionError:  # an image tower of someone's own, which tells nothing
+        declared = {}
+    return fingerprint(backbone, tensors, declared)
 
 
 def jsonable(value: Any) -> Any:

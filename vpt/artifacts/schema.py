@@ -11,8 +11,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from vpt.errors import ArtifactError
 
-SCHEMA = 1
-"""Version of the format; a reader takes this one and refuses later ones."""
+SCHEMA = 2
+"""Version of the format; a reader takes this one and earlier ones, and refuses later ones."""
+
+LATER = frozenset({"tokenizer"})
+"""Fields that came with schema 2; a task that needs none of them is written as schema 1."""
 
 CONFIG, TENSORS, CARD = "vpt_config.json", "vpt_model.safetensors", "README.md"
 
@@ -25,6 +28,7 @@ class Manifest:
     fingerprint: of the backbone, as `vpt.sites.fingerprint` answers, its preprocessing the one the backbone declares.
     preprocessing: the one the task was trained with; None where it was not recorded.
     tensors: `{"sha256", "bytes", "shapes": {name: [..]}}` of the tensor file.
+    tokenizer: of a task of class names, `{"context_length", "tokens"}`: a SHA-256 of what it made of them.
     """
 
     method: str
@@ -38,6 +42,7 @@ class Manifest:
     tensors: dict[str, Any]
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    tokenizer: dict[str, Any] | None = None
 
     def part(self, name: str) -> dict[str, Any]:
         """What `provenance` says under `name` where that is an object, as `vpt train` writes it; empty elsewhere."""
@@ -46,7 +51,8 @@ class Manifest:
 
     def to_json(self) -> str:
         """The file's text, with the schema version and a checksum of all other fields."""
-        content = {"schema": SCHEMA, **asdict(self)}
+        facts = {name: value for name, value in asdict(self).items() if not (name in LATER and value is None)}
+        content = {"schema": SCHEMA if LATER & facts.keys() else 1, **facts}
         return json.dumps({**content, "sha256": checksum(content)}, indent=2, allow_nan=False) + "\n"
 
 
@@ -100,7 +106,7 @@ def _check_schema(path: Path, schema: Any) -> None:
 def _faults(content: dict[str, Any]) -> list[str]:
     """One line per missing field and per field of a wrong type."""
     hints = {**get_type_hints(Manifest), "sha256": str}
-    faults = [f"field {name!r} is missing" for name in hints if name not in content]
+    faults = [f"field {name!r} is missing" for name in hints if name not in content and name not in LATER]
     faults += [
         f"field {name!r} is a {type(content[name]).__name__}, not a {_say(hint)}"
         for name, hint in hints.items()
@@ -110,6 +116,7 @@ def _faults(content: dict[str, Any]) -> list[str]:
     inner: dict[str, dict[str, type]] = {
         "fingerprint": {"digest": str, "architecture": dict, "tensors": str, "preprocessing": dict},
         "tensors": {"sha256": str, "bytes": int, "shapes": dict},
+        "tokenizer": {"context_length": int, "tokens": str},
     }
     for outer, wanted in inner.items():
         held = content.get(outer)

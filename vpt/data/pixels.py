@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from torch import Tensor, nn
 
 from vpt.data.decode import Pixels
 from vpt.errors import OptionError, nearest
+from vpt.sites.clip_text import is_open_clip
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 
@@ -52,19 +53,16 @@ class Preprocessing:
 
     @classmethod
     def of(cls, model: nn.Module, **overrides: Any) -> Preprocessing:
-        """What the model's own timm configuration asks for, save for the fields in `overrides`.
+        """What the model's own timm or open_clip configuration asks for, save for the fields in `overrides`.
 
-        The size is that of the model's patch embedding; mean, std and interpolation default to timm's (ImageNet,
-        bicubic) where the configuration is silent. Raises `OptionError` where no size can be told.
+        The size is that of the model's patch embedding, or of an open_clip model's image tower; mean, std and
+        interpolation default to timm's (ImageNet, bicubic) or open_clip's (OpenAI's, bicubic) where the configuration
+        is silent. Nothing is cropped, as open_clip would. Raises `OptionError` where no size can be told.
         """
         backbone = getattr(model, "backbone", model)  # a tuned model carries its backbone
-        config = _config(backbone)
-        found = {
-            "size": _size(backbone, config),
-            "mean": config.get("mean"),
-            "std": config.get("std"),
-            "interpolation": config.get("interpolation") if config.get("interpolation") in INTERPOLATIONS else None,
-        }
+        found = _of_open_clip(backbone) if is_open_clip(backbone) else _of_timm(backbone)
+        if found.get("interpolation") not in INTERPOLATIONS:
+            found["interpolation"] = None
         chosen = {key: value for key, value in found.items() if value is not None} | overrides
         if "size" not in chosen:
             raise OptionError(f"{type(backbone).__name__} does not tell its image size; pass size=(height, width)")
@@ -108,10 +106,22 @@ class Preprocessing:
         return self.normalise(torch.tensor(self.resize(image)).permute(2, 0, 1)).contiguous()
 
 
-def _config(backbone: nn.Module) -> dict[str, Any]:
-    """timm's pretrained configuration as a dictionary, empty where the model has none."""
-    config = getattr(backbone, "pretrained_cfg", None) or {}
-    return dict(config if isinstance(config, dict) else config.to_dict())
+def _of_timm(backbone: nn.Module) -> dict[str, Any]:
+    """What timm's pretrained configuration says, with None where it is silent or there is none."""
+    config: Any = getattr(backbone, "pretrained_cfg", None) or {}
+    config = dict(config if isinstance(config, dict) else config.to_dict())
+    return {"size": _size(backbone, config), **{key: config.get(key) for key in ("mean", "std", "interpolation")}}
+
+
+def _of_open_clip(model: nn.Module) -> dict[str, Any]:
+    """What open_clip noted on the image tower, as its own defaults where it noted nothing."""
+    visual: Any = getattr(model, "visual", None)
+    return {
+        "size": getattr(visual, "image_size", None),
+        "mean": getattr(visual, "image_mean", None) or OPENAI_CLIP_MEAN,
+        "std": getattr(visual, "image_std", None) or OPENAI_CLIP_STD,
+        "interpolation": (getattr(visual, "preprocess_cfg", None) or {}).get("interpolation"),
+    }
 
 
 def _size(backbone: nn.Module, config: dict[str, Any]) -> tuple[int, int] | None:

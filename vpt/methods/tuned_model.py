@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,11 +12,16 @@ from torch import Tensor, nn
 from vpt.errors import ArtifactError, OptionError
 
 
-class TunedModel(nn.Module):
+class TunedModel(nn.Module, ABC):
     """A backbone on which a method learns. `_before` is how the backbone was, `_unfold` forgets what was remembered."""
 
     method: str
+    backbone: nn.Module
     _before: Before
+
+    @abstractmethod
+    def frozen_state(self) -> dict[str, Tensor]:
+        """The backbone's tensors that training leaves alone, by the names in its own `state_dict()`."""
 
     def _check_attached(self) -> None:
         if self._before.undone:

@@ -47,6 +47,8 @@ def restore(
     if checkpoint is not None:
         config = replace(config, backbone=replace(config.backbone, checkpoint=checkpoint))
     model = load(prepare_backbone(config.backbone), folder, force=force)
+    if not isinstance(model, Tuned):
+        raise OptionError(f"{folder} is of an open_clip model, for which there is vpt.load; accepted: of a timm model")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     names = manifest.classes or [str(c) for c in range(manifest.num_classes)]
     return Restored(model, _preprocessing(manifest, model), names, config, manifest, folder)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vpt.sites.clip_architecture import clip_architecture
+from vpt.sites.clip_text import is_open_clip
 from vpt.sites.find import find
 
 
@@ -30,6 +32,8 @@ def fingerprint(backbone: nn.Module, frozen: Mapping[str, Tensor], preprocessing
 
 def architecture(backbone: nn.Module) -> dict[str, Any]:
     """What the tensors alone do not tell of a backbone, in names that do not change with timm's versions."""
+    if is_open_clip(backbone):
+        return clip_architecture(backbone)
     site = find(backbone)
     attention = next((m for m in site.blocks[0].modules() if hasattr(m, "num_heads")), None)
     return {

@@ -36,6 +36,12 @@ def accelerator_for(precision: str) -> Accelerator:
     return found
 
 
+def precision_of(accelerator: Accelerator | None) -> str:
+    """The inverse of `accelerator_for`: "fp32", "bf16" or "fp16"; "fp32" without an accelerator."""
+    asked = "no" if accelerator is None else accelerator.mixed_precision
+    return next(name for name, theirs in _NAMES.items() if theirs == asked)
+
+
 def _several_on_cpu() -> bool:
     """Whether torchrun started several processes on a machine without accelerators.
 
@@ -79,6 +85,7 @@ def peak_memory(device: torch.device) -> int | None:
 
 
 def place(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Device and floating type of the images that `model` takes: those of its first parameter."""
+    """Device and floating type of what `model` takes: its own `input_dtype`, else those of its first parameter."""
     parameter = next(model.parameters(), torch.empty(0))
-    return parameter.device, parameter.dtype if parameter.is_floating_point() else torch.float32
+    dtype = parameter.dtype if parameter.is_floating_point() else torch.float32
+    return parameter.device, getattr(model, "input_dtype", dtype)

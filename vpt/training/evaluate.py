@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,10 @@ from torch import Tensor, nn
 
 from vpt.errors import DataError, OptionError, TrainingError
 from vpt.training.batches import Labelled, Shard, describe, epoch_batches, load_batches
-from vpt.training.devices import place
+from vpt.training.config import FitConfig
+from vpt.training.devices import place, precision_of
+from vpt.training.frozen_inputs import affordable_part, store_in
+from vpt.training.log import Logger
 from vpt.training.modes import evaluating
 from vpt.training.preflight import check_first, check_labels, check_logits, class_names
 
@@ -67,15 +71,24 @@ def evaluate(
     batch_size: int = 64,
     workers: int = 0,
     accelerator: Accelerator | None = None,
+    cache: Path | str | None = None,
 ) -> Evaluation:
     """Evaluate `model` (images `[B, 3, H, W]` to logits `[B, C]`) on the whole dataset, on the device it is on.
 
+    cache: folder that keeps what the frozen part of a tuned model gives for unchanging images, as `fit`'s does.
     With an `accelerator` its processes share the images and each gets the whole result, in the accelerator's precision.
     Raises `DataError` (empty dataset, label outside the classes), `OptionError` (the dataset's classes are not as many
     as the logits) or `TrainingError` (no logits, or logits that are not finite).
     """
     check_first(dataset, "evaluation")
-    return score(model, dataset, batch_size=batch_size, workers=workers, accelerator=accelerator)
+    if cache is None:
+        return score(model, dataset, batch_size=batch_size, workers=workers, accelerator=accelerator)
+    config = FitConfig(batch_size=batch_size, workers=workers, precision=precision_of(accelerator))
+    config.validate()
+    net = affordable_part(model, dataset, None, config, Logger())
+    with store_in(cache, config) as store:
+        fed = store.as_read_by(net, model, dataset, config, accelerator, Logger())
+        return score(net, fed, batch_size=batch_size, workers=workers, accelerator=accelerator)
 
 
 def score(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +12,15 @@ import torch
 from torch import nn
 
 from vpt.data.loader import mix
-from vpt.methods import Tuned
 from vpt.training.batches import Labelled, Shard, epoch_batches, load_batches
 from vpt.training.config import FitConfig
 from vpt.training.devices import accelerator_for, forget_peak, peak_memory, seed_process
 from vpt.training.evaluate import score
-from vpt.training.frozen_inputs import FrozenInputs, Store, affordable_part, store_in
+from vpt.training.frozen_inputs import Store, affordable_part, store_in
 from vpt.training.learner import Learner
 from vpt.training.log import Logger
 from vpt.training.loggers import build_loggers
 from vpt.training.modes import checkpointing, set_training
-from vpt.training.needed import Heads, Tail
 from vpt.training.preflight import check
 from vpt.training.resume import Progress
 from vpt.training.schedule import learning_rate
@@ -56,12 +55,13 @@ def fit(
 ) -> FitResult:
     """Train the learned part of `model` in place and leave it in evaluation mode.
 
-    model: a `Tuned`, or any module from images `[B, 3, H, W]` to logits `[B, C]` (trained: what requires a gradient).
+    model: what `vpt.tune` answers, or any module from images `[B, 3, H, W]` to logits `[B, C]` (trained: what requires
+        a gradient).
     out: folder of checkpoints, `metrics.jsonl` and TensorBoard logs; None writes nothing.
     resume: go on from the checkpoint in `out`, bit for bit as if never interrupted; False starts anew. Give the model
     as it was built: one with other starting values (an already trained one, too) is refused as another run's.
     quiet: no progress on the terminal.
-    cache: folder that keeps, for later runs too, what the frozen part of a `Tuned` gives for images that never change;
+    cache: folder that keeps, for later runs too, what the frozen part of a tuned model gives for unchanging images;
         None: a temporary one. It is bounded by `config.frozen_cache_gb`.
 
     The global random generators are seeded from (seed, epoch, process) at each epoch. Under torchrun every process
@@ -96,8 +96,9 @@ def fit(
 def run_epochs(progress: Progress, net: nn.Module, train: Labelled, val: Labelled | None, store: Store) -> None:
     """The epochs that are left, through `net`, all of the model or a part; the first one's seconds hold its inputs'."""
     learner, log, started = progress.learner, progress.log, time.perf_counter()
-    fed = _as_read_by(net, learner, train, store, log)
-    watched = None if val is None else _as_read_by(net, learner, val, store, log)
+    read = partial(store.as_read_by, net, learner.model)
+    fed = read(train, learner.config, learner.accelerator, log)
+    watched = None if val is None else read(val, learner.config, learner.accelerator, log)
     for epoch in range(progress.epoch, learner.config.epochs):
         row = train_epoch(learner, fed, epoch, log)
         if watched is not None:
@@ -105,15 +106,6 @@ def run_epochs(progress: Progress, net: nn.Module, train: Labelled, val: Labelle
         now = time.perf_counter()
         progress.advance({**row, "seconds": now - started})
         started = now
-
-
-def _as_read_by(
-    net: nn.Module, learner: Learner, dataset: Labelled, store: Store, log: Logger
-) -> Labelled | FrozenInputs:
-    """`dataset` as `net` reads it."""
-    if isinstance(net, Heads | Tail) and isinstance(learner.model, Tuned):
-        return store.inputs(net, learner.model, dataset, learner.config, learner.accelerator, log)
-    return dataset
 
 
 def train_epoch(learner: Learner, train: Labelled, epoch: int, log: Logger) -> dict[str, Any]:

@@ -24,14 +24,14 @@ from torch import Tensor, nn
 
 from vpt.data.arrays import forget_abandoned, open_rows, write_rows
 from vpt.data.disk import is_full, unwritable
-from vpt.methods import Tuned
+from vpt.methods.tuned_model import TunedModel
 from vpt.sites import fingerprint
 from vpt.training.batches import Labelled, Shard, epoch_batches, load_batches
 from vpt.training.config import FitConfig
 from vpt.training.devices import place
 from vpt.training.log import Logger
 from vpt.training.modes import evaluating
-from vpt.training.needed import Heads, Tail, needed_part
+from vpt.training.needed import Part, needed_part
 from vpt.training.versions import versions
 
 if TYPE_CHECKING:
@@ -82,21 +82,31 @@ class Store:
     limit: float  # bytes
     shared: bool = True
 
+    def as_read_by(
+        self, net: nn.Module, model: nn.Module, dataset: Labelled, config: FitConfig, accelerator: Accelerator | None,
+        log: Logger,
+    ) -> Labelled | FrozenInputs:  # fmt: skip
+        """`dataset` as `net`, all of `model` or an `affordable_part` of it, reads it."""
+        if isinstance(net, Part) and isinstance(model, TunedModel):
+            return self.inputs(net, model, dataset, config, accelerator, log)
+        return dataset
+
     def inputs(
-        self, part: Heads | Tail, model: Tuned, dataset: Labelled, config: FitConfig, accelerator: Accelerator,
+        self, part: Part, model: TunedModel, dataset: Labelled, config: FitConfig, accelerator: Accelerator | None,
         log: Logger,
     ) -> FrozenInputs:  # fmt: skip
         """`dataset` as `part` reads it, from a file where there is one, else by a pass over all images.
 
+        Without an accelerator this process stands alone, and images are read in the model's own precision.
         Raises `DataError` where the disk is full.
         """
         path = self.folder / f"{key(part, model, dataset, config)}{SUFFIX}"
-        with accelerator.main_process_first() if self.shared else nullcontext():
+        with accelerator.main_process_first() if self.shared and accelerator is not None else nullcontext():
             while (rows := _kept(path, len(dataset))) is None:  # another process may delete what was just written
                 started = time.perf_counter()
                 _write(path, len(dataset), _rows(part, model, dataset, config, accelerator))
                 seconds = time.perf_counter() - started
-                log.note(f"what {place_of(part)} reads of {len(dataset)} images: computed once, {seconds:.1f} s")
+                log.note(f"what {part.where} reads of {len(dataset)} images: computed once, {seconds:.1f} s")
         self._make_room(keep=path)
         return FrozenInputs(dataset, path, rows)
 
@@ -134,7 +144,7 @@ def _write(path: Path, count: int, chunks: Iterator[NDArray[Any]]) -> None:
         raise unwritable(path, error) from error
 
 
-def bytes_needed(part: Heads | Tail, model: Tuned, sets: list[Labelled]) -> int:
+def bytes_needed(part: Part, model: TunedModel, sets: list[Labelled]) -> int:
     """Bytes of the files for all of `sets`, by reading the first image."""
     device, dtype = place(model)
     with evaluating(model), torch.no_grad():
@@ -142,7 +152,7 @@ def bytes_needed(part: Heads | Tail, model: Tuned, sets: list[Labelled]) -> int:
     return row.nbytes * sum(map(len, sets))
 
 
-def key(part: Heads | Tail, model: Tuned, dataset: Any, config: FitConfig) -> str:
+def key(part: Part, model: TunedModel, dataset: Any, config: FitConfig) -> str:
     """SHA-256 over all that the content depends on."""
     preprocessing = dataset.preprocessing.to_dict()
     facts = {
@@ -157,19 +167,14 @@ def key(part: Heads | Tail, model: Tuned, dataset: Any, config: FitConfig) -> st
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def place_of(part: Heads | Tail) -> str:
-    """In words, where the learned part starts."""
-    return "the head" if isinstance(part, Heads) else f"block {part.start}"
-
-
 @torch.no_grad()
 def _rows(
-    part: Heads | Tail, model: Tuned, dataset: Labelled, config: FitConfig, accelerator: Accelerator
+    part: Part, model: TunedModel, dataset: Labelled, config: FitConfig, accelerator: Accelerator | None
 ) -> Iterator[NDArray[Any]]:
     """What `part` reads of each batch, in order."""
     batches = Shard(epoch_batches(len(dataset), config.batch_size, shuffle=False))
     device, dtype = place(model)
-    with evaluating(model), accelerator.autocast():
+    with evaluating(model), accelerator.autocast() if accelerator is not None else nullcontext():
         for batch in load_batches(dataset, batches, workers=config.workers):
             read: Tensor = part.read(model, batch["image"].to(device, dtype)).cpu()
             yield (read.view(torch.int16) if read.dtype == torch.bfloat16 else read).numpy()
@@ -193,11 +198,11 @@ def affordable_part(
     if not config.frozen_cache_gb:
         return model
     part = needed_part(model, train, val)
-    if not (isinstance(part, Heads | Tail) and isinstance(model, Tuned)):
+    if not (isinstance(part, Part) and isinstance(model, TunedModel)):
         return model
     wanted = bytes_needed(part, model, [train] if val is None else [train, val]) / 1e9
     if wanted <= config.frozen_cache_gb:
         return part
-    reads = f"what {place_of(part)} reads takes {wanted:.1f} GB"
+    reads = f"what {part.where} reads takes {wanted:.1f} GB"
     log.note(f"{reads}, more than frozen_cache_gb={config.frozen_cache_gb:g}: every epoch computes it anew")
     return model

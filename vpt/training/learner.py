@@ -56,7 +56,7 @@ class Learner:
         self.optimizer = build_optimizer(model, self.trained, config)
         accelerator.ddp_handler = self._data_parallel(facts)
         self.net, self._stepper = accelerator.prepare(_Forward(net), self.optimizer)
-        self.device, self.dtype = place(model)
+        self.device, self.dtype = place(net)
         weights = class_weights(config.class_weights, facts)
         # to the device in the precision of the loss: not every device knows float64
         wanted = torch.promote_types(self.dtype, torch.float32)

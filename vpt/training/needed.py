@@ -4,6 +4,7 @@ for an image each time, so it is computed once per image (see `vpt.training.froz
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,15 +12,31 @@ import torch
 from torch import Tensor, nn
 
 from vpt.attach import trunk
-from vpt.methods import Tuned
+from vpt.methods import Tuned, TunedClip
 from vpt.prompts import AddedPrompts, TokenPrompts
 from vpt.training.batches import Labelled
+from vpt.training.devices import place
+from vpt.training.modes import evaluating
 
 
-class Heads(nn.Module):
+class Part(nn.Module, ABC):
+    """The part of a tuned model that every epoch must go through, on what it reads of images instead of on these.
+
+    start: what tells it from other parts of the same model; where: the same in words.
+    """
+
+    start: str | int
+    where: str
+
+    @abstractmethod
+    def read(self, model: Any, images: Tensor) -> Tensor:
+        """What the part reads, `[B, ...]`, of images `[B, 3, H, W]`, by all of the `model` that comes before it."""
+
+
+class Heads(Part):
     """The heads of a tuned model (the very same modules) on what they read, `[B, K, D]`; K heads are averaged."""
 
-    start = "head"
+    start, where = "head", "the head"
 
     def __init__(self, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
@@ -41,15 +58,17 @@ class Heads(nn.Module):
         return torch.stack([caught[name] for name in self.heads], 1)
 
 
-class Tail(nn.Module):
+class Tail(Part):
     """A tuned model from block `start` on: tokens `[B, N, D]` that enter it, to logits `[B, C]`.
 
     image: any one image `[3, H, W]` of the data; its size decides what the blocks are told about positions.
     """
 
+    start: int
+
     def __init__(self, model: Tuned, start: int, image: Tensor) -> None:
         super().__init__()
-        self.model, self.start = model, start
+        self.model, self.start, self.where = model, start, f"block {start}"
         reference = next(model.parameters())
         with torch.no_grad():
             blank = torch.zeros_like(image, device=reference.device, dtype=reference.dtype)
@@ -66,10 +85,37 @@ class Tail(nn.Module):
         return trunk.through(model.site, tokens, told, 0, self.start)
 
 
+class Comparison(Part):
+    """A tuned CLIP after its image tower: normalised features of images `[B, F]`, to logits `[B, C]`."""
+
+    start, where = "image features", "the comparison with classes"
+
+    def __init__(self, model: TunedClip) -> None:
+        super().__init__()
+        self.model = model
+
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """Of image features: float32 at least, whatever the towers compute in."""
+        return torch.promote_types(place(self.model)[1], torch.float32)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits `[B, C]`."""
+        return self.model.compare(features)
+
+    def read(self, model: TunedClip, images: Tensor) -> Tensor:
+        """The features `[B, F]` of images `[B, 3, H, W]`."""
+        return model.image_features(images)
+
+
 def needed_part(model: nn.Module, train: Labelled, val: Labelled | None) -> nn.Module:
-    """`Heads` or `Tail` of the model where something frozen comes before and no image is augmented, else the model."""
+    """The `Part` of the model where something frozen comes before and no image is augmented, else the model."""
     sets = [train] if val is None else [train, val]
-    if not (isinstance(model, Tuned) and model.head_names and all(map(_never_changes, sets))):
+    if not all(map(_never_changes, sets)):
+        return model
+    if isinstance(model, TunedClip):
+        return model if _learns_to_see(model, torch.as_tensor(train[0]["image"])) else Comparison(model)
+    if not (isinstance(model, Tuned) and model.head_names):
         return model
     if _learns_heads_alone(model):
         return Heads({name: model.backbone.get_submodule(name) for name in model.head_names})
@@ -100,6 +146,12 @@ def _block_of(name: str, depth: int) -> int:
 def _learns_heads_alone(model: Tuned) -> bool:
     learned = model.learned
     return not (learned.prompts or learned.parameters or learned.modules)
+
+
+def _learns_to_see(model: TunedClip, image: Tensor) -> bool:
+    """Whether the features of an image `[3, H, W]` depend on anything that is learned."""
+    with evaluating(model), torch.enable_grad():
+        return model.image_features(image.unsqueeze(0).to(*place(model))).requires_grad
 
 
 def _never_changes(dataset: Any) -> bool:

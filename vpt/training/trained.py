@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vpt.errors import TrainingError
+from vpt.methods import TunedClip
 from vpt.sites.fingerprint import digest_tensors
 from vpt.training.batches import Labelled
 from vpt.training.config import FitConfig
@@ -62,6 +63,7 @@ def identity(model: nn.Module, train: Labelled, val: Labelled | None, config: Fi
             "trained": {name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in learned.items()},
             "start": digest_tensors(learned),
             "frozen": digest_tensors(frozen),
+            "tokens": digest_tensors(model.tokens()) if isinstance(model, TunedClip) else None,
         },
         "data": {"train": _data(train), "val": None if val is None else _data(val)},
     }

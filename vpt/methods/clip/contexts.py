@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from vpt.methods.clip.tuned_clip import TunedClip
 
 ContextInit = str | Any
-"""`normal`, N(0, 0.02²), or an array `[M, D]`; with a context per class also `[C, M, D]`."""
+"""How a context starts that no words start: `normal`, N(0, 0.02²); `photo`, as the embeddings of "a photo of a" where
+these are as many tokens as the context, else `normal`; or an array `[M, D]`, with a context per class also `[C, M, D]`.
+"""
+
+INITS = ("normal", "photo")
+PHOTO_WORDS = "a photo of a"
 
 
 @clip_method("coop")
@@ -47,9 +52,9 @@ def cocoop(
     context_length: int | None = None,
     position: Position = "end",
     words: str | None = None,
-    init: ContextInit = "normal",
+    init: ContextInit = "photo",
 ) -> ClipLearned:
-    """CoCoOp: a context (of 4) that a small network shifts for each image; the paper starts from "a photo of a"."""
+    """CoCoOp: a context (of 4, from "a photo of a") that a small network shifts for each image."""
     length, start = started(task, context_length, 4, words, init)
     context = ConditionalContext(task.site.width, length, task.site.features, start, generator)
     return ClipLearned(from_images, context, length, position, per_image=True)
@@ -62,11 +67,14 @@ def kgcoop(
     context_length: int | None = None,
     position: Position = "end",
     words: str | None = None,
-    init: ContextInit = "normal",
+    init: ContextInit = "photo",
     templates: Templates = PHOTO,
     weight: float = 8.0,
 ) -> ClipLearned:
-    """KgCoOp (arXiv:2303.13283): a context (of 4), and weight × (1 - cosine to the templates' text) in the loss."""
+    """KgCoOp: a context (of 4, from "a photo of a"), kept near the templates' text by weight × (1 - cosine).
+
+    arXiv:2303.13283.
+    """
     length, start = started(task, context_length, 4, words, init)
     check_weight("weight", weight)
     context = Context(task.site.width, length, start, generator=generator)
@@ -100,17 +108,28 @@ def started(
     """The number of context tokens, and what they start from: the embeddings of `words`, or `init`."""
     if length is not None:
         check_positive("context_length", length)
+    if isinstance(init, str) and init not in INITS:
+        raise unknown("init", init, INITS)
     if words is None:
-        if isinstance(init, str) and init != "normal":
-            raise unknown("init", init, ("normal",))
-        return length or default, inits.normal(0.02) if isinstance(init, str) else inits.from_array(init)
-    if not isinstance(init, str) or init != "normal":
+        return length or default, _unworded(task, length or default, init)
+    if not isinstance(init, str):
         raise OptionError(f"words is {words!r} and init is given too; accepted: one of the two")
     ids = task.words([words])[0] if isinstance(words, str) else []
     if not ids:
-        raise OptionError(f"words is {words!r}; accepted: a text such as 'a photo of a'")
+        raise OptionError(f"words is {words!r}; accepted: a text such as {PHOTO_WORDS!r}")
     if length not in (None, len(ids)):
         raise OptionError(f"context_length is {length}, but words={words!r} are {len(ids)} tokens; give one of the two")
+    return len(ids), _embedded(task, ids)
+
+
+def _unworded(task: ClipTask, length: int, init: ContextInit) -> inits.Initializer:
+    if not isinstance(init, str):
+        return inits.from_array(init)
+    ids = task.words([PHOTO_WORDS])[0] if init == "photo" else []
+    return _embedded(task, ids) if len(ids) == length else inits.normal(0.02)
+
+
+def _embedded(task: ClipTask, ids: list[int]) -> inits.Initializer:
     with torch.no_grad():
         rows = task.site.embed(torch.tensor(ids, device=task.site.device)).cpu()
-    return len(ids), inits.from_array(rows.to(torch.promote_types(rows.dtype, torch.float32)))
+    return inits.from_array(rows.to(torch.promote_types(rows.dtype, torch.float32)))

@@ -83,8 +83,11 @@ class TunedClip(TunedModel):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, C]` of images `[B, 3, H, W]`, in float32 at least."""
+        return self.compare(self.image_features(images))
+
+    def compare(self, seen: Tensor) -> Tensor:
+        """Logits `[B, C]` of images with normalised features `[B, F]`."""
         self._check_attached()
-        seen = self.image_features(images)
         classes = self._class_features(seen)
         if self.learned.penalty is not None and self.training:
             self._classes = classes
@@ -97,6 +100,7 @@ class TunedClip(TunedModel):
 
     def image_features(self, images: Tensor) -> Tensor:
         """Normalised features `[B, F]` of images `[B, 3, H, W]`, by the image tower as it is."""
+        self._check_attached()
         backbone: Any = self.backbone
         return _normalised(backbone.encode_image(images, normalize=False))
 
@@ -175,6 +179,12 @@ class TunedClip(TunedModel):
         if not self._before.undone:
             self.backbone.eval()
         return self
+
+    def tokens(self) -> dict[str, Tensor]:
+        """What the tokenizer made of the class names: ids, and the places where a context enters them."""
+        texts = {"named": self.named, "templated": self.templated}
+        found = {name: encoder.texts for name, encoder in texts.items() if encoder is not None}
+        return {f"{name}.{key}": tensor for name, text in found.items() for key, tensor in text.named_buffers()}
 
     def frozen_state(self) -> dict[str, Tensor]:
         """The tensors of the CLIP, all of which training leaves alone, by the names in its own `state_dict()`."""

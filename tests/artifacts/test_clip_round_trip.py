@@ -1,0 +1,260 @@
+"""What was learned on a CLIP comes back bit for bit on that CLIP with that tokenizer, and on no other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("open_clip", reason="needs open_clip: pip install 'vpt[clip]'")
+
+import torch
+from safetensors.torch import load_file, save_file
+from support.small_tokenizer import SmallTokenizer
+from support.text_towers import images, small_clip
+from support.tuned_clips import NAMES, moved, tuned_clip
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from vpt.artifacts import load, read, save
+from vpt.artifacts.schema import CONFIG, TENSORS, checksum
+from vpt.data import Preprocessing
+from vpt.errors import ArtifactError, BackboneMismatch, OptionError
+from vpt.methods import TunedClip, tune
+
+KINDS: dict[str, dict[str, Any]] = {
+    "zero_shot": {"method": "zero_shot", "templates": ["a {}.", "no {} at sea."]},
+    "coop": {"method": "coop", "position": "middle"},
+    "words": {"method": "coop", "words": "no sea", "path": "plain"},
+    "array": {"method": "coop", "context_length": 2, "init": torch.ones(2, 12)},
+    "specific": {"method": "coop", "class_specific": True},
+    "cocoop": {"method": "cocoop"},
+    "kgcoop": {"method": "kgcoop", "weight": 2.0, "templates": "a {}."},
+    "taskres": {"method": "taskres", "alpha": 0.3},
+}
+OTHERS = ["vezi", "no", "a sea"]
+
+
+def clip(**changes: Any) -> Any:
+    return small_clip(context_length=40, **changes)
+
+
+def again(folder: Path, model: nn.Module | None = None, **options: Any) -> TunedClip:
+    found = load(clip() if model is None else model, folder, **{"tokenizer": SmallTokenizer(), **options})
+    assert isinstance(found, TunedClip)
+    return found
+
+
+def vit() -> VisionTransformer:
+    return VisionTransformer(img_size=16, patch_size=8, embed_dim=8, depth=1, num_heads=1, num_classes=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_tensors_and_other_names_are_bit_identical(kind: str, tmp_path: Path) -> None:
+    model = moved(**KINDS[kind])
+    save(model, tmp_path)
+    found = again(tmp_path)
+    with torch.no_grad():
+        assert torch.equal(found(images()), model(images()))
+    assert found.trained_state().keys() == model.trained_state().keys() == load_file(tmp_path / TENSORS).keys()
+    assert all(torch.equal(found.trained_state()[name], tensor) for name, tensor in model.trained_state().items())
+    assert found.options == read(tmp_path).options
+    assert (found.path, found.classnames) == (model.path, tuple(NAMES))
+    assert not found.training
+    if model.learned.per_class:
+        with pytest.raises(OptionError, match="belongs to its own 4 classes"):
+            found.rebind(OTHERS)
+        return
+    with torch.no_grad():
+        assert torch.equal(found.rebind(OTHERS)(images()), model.rebind(OTHERS)(images()))
+    save(found, tmp_path / "renamed")
+    with torch.no_grad():
+        assert torch.equal(again(tmp_path / "renamed")(images()), model(images()))
+
+
+@pytest.mark.parametrize("tower", ["text, class token", "text, SigLIP", "coca"])
+def test_other_text_towers(tower: str, tmp_path: Path) -> None:
+    model = moved("coop", small_clip(tower), context_length=3)
+    save(model, tmp_path)
+    with torch.no_grad():
+        assert torch.equal(again(tmp_path, small_clip(tower))(images()), model(images()))
+
+
+def test_another_process_gets_the_same_bits(tmp_path: Path) -> None:
+    model = moved("cocoop")
+    save(model, tmp_path / "task")
+    program = f"""
+import sys; sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:3]]}
+from test_clip_round_trip import Path, again, images, save_file
+save_file({{"logits": again(Path("task"))(images()).detach()}}, "logits.safetensors")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+    assert torch.equal(load_file(tmp_path / "logits.safetensors")["logits"], model(images()))
+
+
+def test_what_is_written(tmp_path: Path) -> None:
+    save(moved("coop"), tmp_path)
+    manifest, content = read(tmp_path), json.loads((tmp_path / CONFIG).read_text())
+    assert content["schema"] == 2
+    assert manifest.classes == manifest.options["classnames"] == NAMES
+    assert manifest.tokenizer is not None
+    assert manifest.tokenizer["context_length"] == 40
+    assert manifest.preprocessing == Preprocessing.of(clip()).to_dict()
+    assert manifest.fingerprint["architecture"]["text width"] == 12
+    card = (tmp_path / "README.md").read_text()
+    for part in ("`coop`", manifest.tokenizer["tokens"], "cat, sea lion", "open_clip model", "text width 12"):
+        assert part in card
+    assert "vpt predict" not in card
+
+
+def test_tasks_of_timm_models_are_written_as_before(tmp_path: Path) -> None:
+    save(tune(vit(), "deep", num_classes=2, length=1), tmp_path)
+    content = json.loads((tmp_path / CONFIG).read_text())
+    assert content["schema"] == 1
+    assert "tokenizer" not in content
+    assert "Tokenizer" not in (tmp_path / "README.md").read_text()
+
+
+def changed(name: str) -> Any:
+    model = clip()
+    with torch.no_grad():
+        model.get_parameter(name).view(-1)[0].add_(1e-6)
+    return model
+
+
+def declared() -> Any:
+    model = clip()
+    model.visual.image_mean = (0.1, 0.2, 0.3)
+    return model
+
+
+STRANGERS: dict[str, tuple[str, Callable[[], Any]]] = {
+    "image tower": ("the frozen tensors", lambda: changed("visual.conv1.weight")),
+    "text tower": ("the frozen tensors", lambda: changed("ln_final.bias")),
+    "logit scale": ("the frozen tensors", lambda: changed("logit_scale")),
+    "activation": ("architecture: image activation 'GELU', here 'QuickGELU'", lambda: clip(quick_gelu=True)),
+    "heads": ("architecture: text heads 3, here 2", lambda: clip(heads=2)),
+    "mask": ("architecture: text causal True, here False", lambda: clip(no_causal_mask=True)),
+    "pooling": ("architecture: text pooling 'argmax', here 'last'", lambda: clip(pool_type="last")),
+    "class": ("architecture: class 'CLIP', here 'CustomTextCLIP'", lambda: small_clip("text", context_length=40)),
+    "mean": ("preprocessing: mean", declared),
+}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_another_clip_is_refused_and_left_as_it_was(stranger: str, tmp_path: Path) -> None:
+    save(moved("coop"), tmp_path)
+    difference, make = STRANGERS[stranger]
+    other = make()
+    state = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(BackboneMismatch) as caught:
+        again(tmp_path, other)
+    assert difference in str(caught.value)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in other.state_dict().items())
+    assert all(parameter.requires_grad for parameter in other.parameters())
+    assert again(tmp_path, other, force=True)(images()).shape == (3, 4)
+
+
+def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
+    save(moved("coop"), tmp_path)
+    other = SmallTokenizer(start=False)
+    with pytest.raises(ArtifactError, match=r"another tokenizer.*\n?.*'tokens': .*tokenizer=open_clip\.get_tokenizer"):
+        again(tmp_path, tokenizer=other)
+    assert again(tmp_path, tokenizer=other, force=True)(images()).shape == (3, 4)
+    with pytest.raises(ArtifactError, match=r"cannot be rebuilt: this text tower knows 100 tokens, CLIP's tokenizer"):
+        load(clip(), tmp_path)
+
+
+@pytest.mark.parametrize("name", [CONFIG, TENSORS])
+def test_truncated_and_absent_files_are_named(name: str, tmp_path: Path) -> None:
+    save(moved("coop"), tmp_path)
+    content, model = (tmp_path / name).read_bytes(), clip()
+    for damaged in (content[: len(content) // 2], b""):
+        (tmp_path / name).write_bytes(damaged)
+        with pytest.raises(ArtifactError, match=name):
+            again(tmp_path, model)
+    (tmp_path / name).unlink()
+    with pytest.raises(ArtifactError, match=name):
+        again(tmp_path, model)
+    tuned_clip("coop", model)  # nothing is attached to it
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"tokenizer": {"tokens": 3}}, r"'tokenizer\.context_length' is missing or wrong; .*'tokenizer\.tokens'"),
+        ({"tokenizer": "clip"}, "field 'tokenizer' is a str"),
+        ({"options": {}}, "needs the names of the classes"),
+        ({"options": {"classnames": ["no", "no"]}, "num_classes": 2}, "'no' stands twice"),
+        ({"method": "cop"}, "did you mean 'coop'"),
+        ({"num_classes": 9}, "num_classes is 9; accepted: the 4 of classnames"),
+    ],
+)
+def test_wrong_content_is_explained(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    save(moved("coop"), tmp_path)
+    content = {**json.loads((tmp_path / CONFIG).read_text()), **change}
+    (tmp_path / CONFIG).write_text(json.dumps({**content, "sha256": checksum(content)}))
+    with pytest.raises(ArtifactError, match=said):
+        again(tmp_path)
+
+
+def test_tasks_of_timm_models_and_of_clips_do_not_mix(tmp_path: Path) -> None:
+    save(moved("coop"), tmp_path / "clip")
+    save(tune(vit(), "deep", num_classes=2, length=1), tmp_path / "timm")
+    for force in (False, True):
+        with pytest.raises(
+            BackboneMismatch, match=r"bound to an open_clip model, CLIP .*given is a timm model, Vision"
+        ):
+            load(vit(), tmp_path / "clip", force=force)
+        with pytest.raises(
+            BackboneMismatch, match=r"bound to a timm model, VisionTransformer .*an open_clip model, CLIP"
+        ):
+            load(clip(), tmp_path / "timm", force=force)
+    with pytest.raises(OptionError, match="tokenizer given"):
+        load(vit(), tmp_path / "timm", tokenizer=SmallTokenizer())
+
+
+class Pooled(nn.Module):
+    """An image tower that tells nothing of itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Linear(3, 64).double()
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.map(pixels.mean((2, 3)))
+
+
+def test_an_image_tower_of_ones_own_takes_the_callers_preprocessing(tmp_path: Path) -> None:
+    foreign = clip()
+    foreign.visual = Pooled()
+    model, used = moved("coop", foreign), Preprocessing((16, 16), interpolation="bilinear")
+    with pytest.raises(OptionError, match="does not tell its image size"):
+        save(model, tmp_path / "a")
+    save(model, tmp_path / "b", preprocessing=used)
+    assert read(tmp_path / "b").preprocessing == used.to_dict()
+    expected = model(images())
+    assert torch.equal(again(tmp_path / "b", model.detach())(images()), expected)
+
+
+def test_names_must_be_as_many_as_classes_and_values_finite(tmp_path: Path) -> None:
+    model = moved("coop")
+    with pytest.raises(OptionError, match="classes has 1 names"):
+        save(model, tmp_path / "a", classes=["x"])
+    with torch.no_grad():
+        model.get_parameter("prompts.tokens")[0, 0] = float("nan")
+    with pytest.raises(ArtifactError, match=r"NaN.*prompts\.tokens"):
+        save(model, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_tensors_of_another_task_are_refused(tmp_path: Path) -> None:
+    save(moved("coop"), tmp_path)
+    save_file({"prompts.tokens": torch.zeros(1)}, tmp_path / TENSORS)
+    with pytest.raises(ArtifactError, match="damaged"):
+        again(tmp_path)

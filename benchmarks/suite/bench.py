@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -30,9 +30,6 @@ from vpt.runs.prepare import Prepared, prepare_backbone, prepare_preprocessing
 from vpt.training import FitResult, evaluate, fit, probe
 from vpt.training.config import FitConfig
 from vpt.training.devices import accelerator_for, forget_peak, peak_memory
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 LoadTask = Callable[[str, SourceConfig], Task]
 """How a suite loads a task by name. Raises `DataError` or `OptionError`."""
@@ -61,11 +58,8 @@ class Bench:
         backbone = prepare_backbone(self.settings.backbone)
         preprocessing = prepare_preprocessing(backbone, self.settings.preprocessing)
         fingerprint, nothing = fingerprint_of_backbone(backbone), None
-        return Prepared(backbone.to(self._accelerator.device), nothing, preprocessing, fingerprint)  # type: ignore[arg-type]
-
-    @property
-    def _accelerator(self) -> Accelerator:
-        return accelerator_for(self.settings.precision)
+        device = accelerator_for(self.settings.precision).device
+        return Prepared(backbone.to(device), nothing, preprocessing, fingerprint)  # type: ignore[arg-type]
 
     def task(self, name: str) -> Task:
         """The task, whose images are decoded and resized once per machine, by the first worker that needs them.
@@ -100,12 +94,11 @@ class Bench:
         while self._handed_over:  # the driver has their records, or it would not have sent another job
             forget(self._handed_over.pop())
         records: Records = []
-        wanted = tuple(trial for trial in job.trials if trial.id in job.wanted)
-        with _failures_recorded(wanted, records):
+        with _failures_recorded(job.left, records):
             records += [found for found in self._together(job) or () if found["id"] in job.wanted]
         if not records:
             for trial, point in zip(job.trials, job.points, strict=True):
-                if trial in wanted:
+                if trial in job.left:
                     with _failures_recorded((trial,), records):
                         records.append(self._alone(trial, point))
         return records
@@ -145,7 +138,8 @@ class Bench:
         prepared, clock = self._prepare(trials[0]), Clock.now()
         settings = [self._fit_settings(trial, point) for trial, point in zip(trials, job.points, strict=True)]
         points = [probe.Point(fit.lr, fit.weight_decay, fit.seed) for fit in settings]
-        starts = {t.seed: self._start(prepared, t, f) for t, f in zip(trials, settings, strict=True)}
+        firsts = {trial.seed: (trial, fit) for trial, fit in zip(trials, settings, strict=True)}
+        starts = {seed: self._start(prepared, *first) for seed, first in firsts.items()}
         model = prepared.model(self._config(trials[0], settings[0]), trials[0].seed)
         try:
             sets, cache = self._sets(trials[0], prepared), self.cache / "inputs"
@@ -198,16 +192,7 @@ def _failures_recorded(trials: tuple[Trial, ...], records: Records) -> Iterator[
     except Exception as error:
         if _device_is_lost(error):
             raise  # this process can do nothing any more: its worker dies, and another takes over
-        cost = {"cost": clock.cost(together=len(trials))}
-        records += [record(trial, measured.failed(error), cost) for trial in trials]
-
-
-def failures(job: Job, error: Exception) -> Records:
-    """The records of the wanted trials of a job that an exception kept from beginning."""
-    records: Records = []
-    with _failures_recorded(tuple(trial for trial in job.trials if trial.id in job.wanted), records):
-        raise error
-    return records
+        records += measured.failures(trials, error, clock)
 
 
 def _device_is_lost(error: Exception) -> bool:

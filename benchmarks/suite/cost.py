@@ -72,7 +72,7 @@ def estimate(plan: Plan, trials: Sequence[Trial], workers: int) -> Estimate:
 
 def _alone(settings: Settings, trial: Trial, test: int, pace: Pace) -> float:
     trained, judged = _images(settings, trial, test)
-    return settings.fit(trial, 0.0, 0.0).epochs * trained * pace.step + judged * pace.measure
+    return settings.epochs_of(trial.stage) * trained * pace.step + judged * pace.measure
 
 
 def _images(settings: Settings, trial: Trial, test: int) -> tuple[int, int]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.suite.executors import Died, Executor
-from benchmarks.suite.folder import DIVERGED, DONE, FAILED, Folder, forget
-from benchmarks.suite.measured import Clock, failed, record
+from benchmarks.suite.folder import FINISHED, Folder, forget
+from benchmarks.suite.measured import failures
 from benchmarks.suite.schedule import Job, Schedule
 from benchmarks.suite.trial import Trial
 from benchmarks.suite.watch import Watch
@@ -80,7 +80,8 @@ def execute(folder: Folder, trials: Sequence[Trial], executor: Executor, watch: 
                 if deaths[job.wanted[0]] < ATTEMPTS:
                     again.append(job)
                     continue
-                outcome = _given_up(job, outcome)
+                times = f"the worker died {ATTEMPTS} times in the middle of it ({outcome.how}); out of memory?"
+                outcome = failures(job.left, TrainingError(times))
             for found in outcome:
                 _take_in(folder, found, schedule, summary, watch)
     finally:
@@ -93,25 +94,19 @@ def execute(folder: Folder, trials: Sequence[Trial], executor: Executor, watch: 
 def _take_in(folder: Folder, found: dict[str, Any], schedule: Schedule, summary: Summary, watch: Watch) -> None:
     folder.write(found)
     folder.note(found["status"], trials=[found["id"]])
-    forget(folder.scratch(found["id"]))
     schedule.put(found)
     summary.counts[found["status"]] += 1
     summary.busy += found["cost"]["seconds"]
-    if found["status"] == FAILED:
+    if found["status"] in FINISHED:
+        forget(folder.scratch(found["id"]))
+    else:  # its checkpoint stays, for the next try
         summary.failures.append(found)
     watch.trial(found)
-
-
-def _given_up(job: Job, outcome: Died) -> list[dict[str, Any]]:
-    story = TrainingError(f"the worker died {ATTEMPTS} times in the middle of it ({outcome.how}); out of memory?")
-    return [
-        record(trial, failed(story), {"cost": Clock.now().cost()}) for trial in job.trials if trial.id in job.wanted
-    ]
 
 
 def tidy(folder: Folder, trials: Sequence[Trial]) -> None:
     """Delete what killed workers of trials that are finished left behind."""
     for trial in trials:
         scratch = folder.scratch(trial.id)
-        if scratch.exists() and (folder.read(trial.id) or {}).get("status") in (DONE, DIVERGED):
+        if scratch.exists() and folder.is_finished(trial.id):
             forget(scratch)

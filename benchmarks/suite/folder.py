@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vpt.data.disk import is_full
 from vpt.data.locks import hold
 from vpt.errors import OptionError, TrainingError
 from vpt.training.files import write_atomically
@@ -28,9 +29,10 @@ DAMAGED = ".damaged"
 
 @dataclass(frozen=True)
 class Folder:
-    """`root` and what lies where in it."""
+    """`root` and what lies where in it; caches and checkpoints lie `elsewhere` where that is given."""
 
     root: Path
+    elsewhere: Path | None = None
 
     @property
     def plan(self) -> Path:
@@ -43,12 +45,12 @@ class Folder:
     @property
     def cache(self) -> Path:
         """Prepared images and what frozen parts give for them."""
-        return self.root / "cache"
+        return self.elsewhere or self.root / "cache"
 
     @property
     def work(self) -> Path:
         """Checkpoints of unfinished trials."""
-        return self.root / "work"
+        return (self.elsewhere or self.root) / "work"
 
     def scratch(self, trial: str) -> Path:
         """Where a trial keeps its checkpoint until it is finished."""
@@ -74,6 +76,10 @@ class Folder:
         if found.get("schema") != SCHEMA:
             raise OptionError(f"{path} is of schema {found.get('schema')!r}; this version of vpt reads {SCHEMA}")
         return found
+
+    def is_finished(self, trial: str) -> bool:
+        """Whether a trial has a record that is not to be made again."""
+        return (self.read(trial) or {}).get("status") in FINISHED
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Write a trial's record, whole or not at all. Raises `TrainingError` where the disk is full."""
@@ -108,7 +114,7 @@ def told_when_full(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_full(error):
             raise
         raise TrainingError(
             f"the disk of {folder} is full; what is finished there is safe: make room and run the same command again"
@@ -130,7 +136,4 @@ def timestamp() -> str:
 
 def forget(folder: Path) -> None:
     """Delete the scratch folder of a finished trial."""
-    import shutil
-
-    with suppress(OSError):
-        shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)

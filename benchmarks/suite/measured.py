@@ -91,6 +91,12 @@ def failed(error: Exception) -> dict[str, Any]:
     return {"status": FAILED, "reason": reason, "traceback": story}
 
 
+def failures(trials: Sequence[Trial], error: Exception, clock: Clock | None = None) -> list[dict[str, Any]]:
+    """The records of trials that one exception ended, or kept from beginning."""
+    cost = {"cost": (clock or Clock.now()).cost(together=len(trials))}
+    return [record(trial, failed(error), cost) for trial in trials]
+
+
 def record(trial: Trial, *parts: Mapping[str, Any]) -> dict[str, Any]:
     """A trial's record, JSON-able, of its outcome, provenance and cost."""
     content: dict[str, Any] = {

@@ -14,6 +14,7 @@ from benchmarks.suite.settings import Settings
 from benchmarks.suite.trial import FINAL, SEARCH, Trial
 from vpt.artifacts.save import jsonable
 from vpt.errors import OptionError
+from vpt.runs.config import differing
 from vpt.runs.record import read_json
 from vpt.training.files import write_atomically
 
@@ -126,7 +127,7 @@ def claim(folder: Folder, plan: Plan) -> Plan:
 
 def _together(before: Plan, now: Plan, where: Path) -> Plan:
     was, asked = before.to_dict(), now.to_dict()
-    faults = _differing({k: was[k] for k in _FIXED}, {k: asked[k] for k in _FIXED})
+    faults = list(differing({k: was[k] for k in _FIXED}, {k: asked[k] for k in _FIXED}))
     labels, ids = {v.label: v for v in before.variants}, {t.id: t for t in before.trials}
     faults += [f"variant {v.label} ({dict(labels[v.label].options)}, now {dict(v.options)})"
                for v in now.variants if v != labels.get(v.label, v)]  # fmt: skip
@@ -145,8 +146,7 @@ def _together(before: Plan, now: Plan, where: Path) -> Plan:
 
 
 def _trials_differ(was: Trial, asked: Trial) -> str:
-    fields = _differing(was.to_dict(), asked.to_dict())
-    return f"trial {asked.id}: {', '.join(fields)}"
+    return f"trial {asked.id}: {', '.join(differing(was.to_dict(), asked.to_dict()))}"
 
 
 SHOWN = 12
@@ -157,11 +157,3 @@ _FIXED = ("suite", "preset", "ablation", "settings")
 
 def _union(first: Sequence[Any], second: Sequence[Any]) -> tuple[Any, ...]:
     return (*first, *(entry for entry in second if entry not in first))
-
-
-def _differing(a: Any, b: Any, at: str = "") -> list[str]:
-    """One line per leaf in which two plans differ."""
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        names = sorted({*a, *b})
-        return [line for n in names for line in _differing(a.get(n), b.get(n), f"{at}.{n}" if at else n)]
-    return [] if a == b else [f"{at} ({a!r}, now {b!r})"]

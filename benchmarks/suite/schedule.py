@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.suite.folder import DIVERGED, DONE, FAILED
+from benchmarks.suite.folder import FINISHED
 from benchmarks.suite.settings import TOGETHER
 from benchmarks.suite.trial import SEARCH, Point, Trial
 
@@ -23,6 +23,11 @@ class Job:
     points: tuple[Point, ...]
     together: bool
     wanted: tuple[str, ...]
+
+    @property
+    def left(self) -> tuple[Trial, ...]:
+        """The wanted trials."""
+        return tuple(trial for trial in self.trials if trial.id in self.wanted)
 
 
 @dataclass
@@ -41,10 +46,9 @@ class Schedule:
         for trial in self.trials:
             if trial.stage == SEARCH:
                 self._searches.setdefault(trial.cell, []).append(trial)
-        self._failed: set[str] = set()
 
     def _finished(self, trial: str) -> bool:
-        return self.records.get(trial, {}).get("status") in (DONE, DIVERGED)
+        return self.records.get(trial, {}).get("status") in FINISHED
 
     def __len__(self) -> int:
         return len(self._left)
@@ -65,8 +69,6 @@ class Schedule:
     def put(self, record: Mapping[str, Any]) -> None:
         """Take in the record of a trial that was done, or failed."""
         self.records[record["id"]] = record
-        if record["status"] == FAILED:
-            self._failed.add(record["id"])
 
     def waiting(self) -> list[Trial]:
         """Final trials that cannot be done, since search trials of their cells failed."""

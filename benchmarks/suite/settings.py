@@ -66,10 +66,13 @@ class Settings:
         """The name of the recipe that a method is trained by."""
         return method if method in self.recipes else DEFAULT
 
+    def epochs_of(self, stage: str) -> int:
+        """How long a trial of "search" or "final" is trained."""
+        return self.search_epochs if stage == SEARCH and self.search_epochs is not None else self.epochs
+
     def fit(self, trial: Trial, lr: float, weight_decay: float) -> FitConfig:
         """The training settings of one trial. What is trained side by side is trained in float32."""
-        recipe, search = self.recipes[trial.recipe], trial.stage == SEARCH
-        epochs = self.search_epochs if search and self.search_epochs is not None else self.epochs
+        recipe, epochs = self.recipes[trial.recipe], self.epochs_of(trial.stage)
         warmup = recipe.warmup_epochs
         if warmup is not None and epochs != self.epochs:
             warmup *= epochs / self.epochs  # a shorter search warms up for the same share of it

@@ -73,14 +73,7 @@ def _add_what(step: argparse.ArgumentParser) -> None:
     step.add_argument("--data", type=Path, help="where the images lie")
     step.add_argument("--source", help="folder, tfds, wds, torchvision, prepared or embedded")
     step.add_argument("--own-splits", action="store_true", help="accept other numbers of images than VTAB-1K's")
-    step.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="any setting: epochs=50 recipes.full.lr=[1e-4]",
-    )
+    step.add_argument("--set", **several, metavar="NAME=VALUE", help="any: epochs=50 recipes.full.lr=[1e-4]")
 
 
 def _asked(args: argparse.Namespace) -> Plan:
@@ -127,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     from benchmarks.vtab.planning import selected
     from benchmarks.vtab.tasks import load
 
-    asked, folder = _asked(args), Folder(args.out.resolve())
+    asked, folder = _asked(args), Folder(args.out.resolve(), _whole(args.cache))
     _check(asked)
     if args.dry_run:
         _show(asked, folder, args)
@@ -135,8 +128,7 @@ def run(args: argparse.Namespace) -> int:
     with folder.locked():
         trials = selected(claim(folder, asked), asked)
         tidy(folder, trials)
-        cache, scratch = _whole(args.cache) or folder.cache, folder.work
-        make = partial(Bench, asked.settings, load, cache, scratch if args.cache is None else cache / "work")
+        make = partial(Bench, asked.settings, load, folder.cache, folder.work)
         folder.note("run", command=sys.argv, process=os.getpid(), executor=args.executor)
         executor = open_executor(args.executor, make, args.workers, args.ray_address)
         summary = execute(folder, trials, executor, watching(args.quiet))
@@ -170,9 +162,8 @@ def _show(asked: Plan, folder: Folder, args: argparse.Namespace) -> None:
     """Counts and estimate, on stdout."""
     from benchmarks.suite.cost import estimate, words
     from benchmarks.suite.executors.share import default_workers
-    from benchmarks.suite.folder import FINISHED
 
-    left = [t for t in asked.trials if (folder.read(t.id) or {}).get("status") not in FINISHED]
+    left = [trial for trial in asked.trials if not folder.is_finished(trial.id)]
     workers = 1 if args.executor == "inline" else args.workers or default_workers()
     cost = estimate(asked, left, workers)
     counts: dict[str, Any] = {**asked.counts(), "finished already": len(asked.trials) - len(left)}

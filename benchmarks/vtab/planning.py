@@ -13,9 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.suite.plan import Plan, Variant, lay_out
 from benchmarks.suite.settings import DEFAULT, Settings
+from benchmarks.suite.trial import SEARCH
 from benchmarks.vtab import lengths, tasks
 from vpt.errors import OptionError, nearest, unknown
 from vpt.methods import describe, names
+from vpt.runs.reading import first_line, malformed
 
 HERE = Path(__file__).parent
 PRESETS = {path.stem: path for path in sorted((HERE / "presets").glob("*.yaml"))}
@@ -68,9 +70,8 @@ def make_plan(asked: Asked) -> Plan:
 
 def _about(text: str, settings: Settings) -> str:
     """What a preset says of itself, with what the command line made of it."""
-    shared = {"epochs": settings.epochs, "batch_size": settings.batch_size}
-    searched = settings.epochs if settings.search_epochs is None else settings.search_epochs
-    return text.strip().format(**shared, search_epochs=searched)
+    told = {"epochs": settings.epochs, "search_epochs": settings.epochs_of(SEARCH), "batch_size": settings.batch_size}
+    return text.strip().format(**told)
 
 
 def _read(kind: str, name: str, known: Mapping[str, Path]) -> dict[str, Any]:
@@ -83,13 +84,12 @@ def _read(kind: str, name: str, known: Mapping[str, Path]) -> dict[str, Any]:
 def _settings(preset: Mapping[str, Any], overrides: Sequence[str]) -> Settings:
     """The preset's settings with overrides on top. Raises `OptionError` listing what is wrong."""
     node = OmegaConf.merge(OmegaConf.structured(Settings(recipes={})), _without_foreign_options(preset, overrides))
-    faults = [f"{item!r} is no override; write name=value" for item in overrides if not re.match(r"[^=\s]+=", item)]
-    faults += _make_recipes(node, overrides)
+    faults = malformed(overrides) + _make_recipes(node, overrides)
     for item in overrides if not faults else ():
         try:
             node = OmegaConf.merge(node, OmegaConf.from_dotlist([item]))
         except Exception as error:  # OmegaConf lets the YAML parser's own errors through
-            faults.append(f"{item}: {_first_line(error)}{_hint(item, node)}")
+            faults.append(f"{item}: {first_line(error)}{_hint(item, node)}")
     if faults:
         raise OptionError("settings:\n" + "\n".join(f"  {fault}" for fault in faults))
     settings: Settings = OmegaConf.to_object(node)  # type: ignore[assignment]
@@ -126,10 +126,6 @@ def _hint(item: str, node: Any) -> str:
             return f"{nearest(key, accepted)}; accepted: {', '.join(accepted)}" if accepted else ""
         node = node[key]
     return ""
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
 
 
 def _variant(text: str, rows: Mapping[str, Any]) -> Variant:

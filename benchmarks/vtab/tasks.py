@@ -29,7 +29,7 @@ def entries(names: Sequence[str], data: SourceConfig) -> tuple[TaskEntry, ...]:
     known = {entry.name: entry for entry in _known(data)}
     chosen, wrong = set[str](), list[str]()
     for name in names:
-        own = name if data.source == "embedded" else _canonical(name)
+        own = name if data.source == "embedded" else vtab.resolve(name)
         members = {e.name for e in known.values() if own in (e.name, e.group, "all")}
         chosen |= members
         if not members:
@@ -38,14 +38,6 @@ def entries(names: Sequence[str], data: SourceConfig) -> tuple[TaskEntry, ...]:
         accepted = ", ".join([*known, *vtab.GROUPS, "all"])
         raise OptionError(f"tasks: {', '.join(wrong) or 'none'} given; accepted with this source: {accepted}")
     return tuple(entry for name, entry in known.items() if name in chosen)
-
-
-def _canonical(name: str) -> str:
-    """A VTAB-1K task's folder name from any of its names; others as they are."""
-    try:
-        return vtab.get(name).name
-    except OptionError:
-        return name
 
 
 def _known(data: SourceConfig) -> Iterator[TaskEntry]:

@@ -76,6 +76,14 @@ def test_a_job_that_loses_every_worker_is_a_failure_and_blocks_only_its_own(tmp_
     assert sorted(again.done) == sorted([GRID[0].id, *(trial.id for trial in FINAL)])
 
 
+def test_a_failed_trial_keeps_its_checkpoint_and_a_finished_one_does_not(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, tmp_path / "elsewhere")
+    for trial in GRID:
+        folder.scratch(trial.id).mkdir(parents=True)
+    execute(folder, GRID, Scripted({GRID[0].id: ATTEMPTS}), Watch())
+    assert [(tmp_path / "elsewhere" / "work" / trial.id).exists() for trial in GRID] == [True, False]
+
+
 def test_an_executor_is_closed_whatever_happens(tmp_path: Path) -> None:
     class Broken(Scripted):
         def wait(self) -> tuple[Job, Any]:

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 from small import command, events, records, results
+from support.vtab_folder import vtab_folder
 
 from benchmarks.suite import bench, folder, schedule
 from benchmarks.vtab.__main__ import main
@@ -285,22 +284,6 @@ def test_two_runs_into_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
 # --- images and backbones that cannot be used -------------------------------------------------------------
 
 FOLDER = ("--source", "folder", "--own-splits", "--tasks", "dtd", "--data")
-
-
-def vtab_folder(root: Path, task: str, sizes: tuple[int, int, int] = (8, 4, 4), label: int = 0) -> Path:
-    """A tiny task in VTAB's layout, one image with the given label."""
-    where = root / task
-    (where / "images").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    lists: dict[str, list[str]] = {}
-    for part, count in zip(("train800", "val200", "test"), sizes, strict=True):
-        for i in range(count):
-            name = f"images/{part}-{i}.png"
-            Image.fromarray(rng.integers(0, 255, (20, 24, 3), np.uint8)).save(where / name)
-            lists.setdefault(part, []).append(f"{name} {label if i == 1 else i % 3}")
-        (where / f"{part}.txt").write_text("\n".join(lists[part]) + "\n")
-    (where / "train800val200.txt").write_text("\n".join(lists["train800"] + lists["val200"]) + "\n")
-    return root
 
 
 def refused(out: Path, capsys: pytest.CaptureFixture[str], *more: str, settings: list[str] | None = None) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from support.vtab_folder import vtab_folder
 
 from vpt.runs.reading import load_config
 from vpt.runs.run import run
@@ -20,21 +19,6 @@ ONE_STEP = [
 ]  # fmt: skip
 
 
-def vtab_folder(root: Path, classes: int = 3) -> Path:
-    """A tiny task in VTAB's layout."""
-    (root / "images").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for part, count in (("train800", 8), ("val200", 4), ("test", 4)):
-        lines = []
-        for i in range(count):
-            name = f"images/{part}-{i}.png"
-            Image.fromarray(rng.integers(0, 255, (20, 24, 3), np.uint8)).save(root / name)
-            lines.append(f"{name} {i % classes}")
-        (root / f"{part}.txt").write_text("\n".join(lines) + "\n")
-    (root / "classnames.json").write_text('["a", "b", "c"]')
-    return root.parent
-
-
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda p: p.stem)
 def test_it_runs_for_a_step(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -43,7 +27,9 @@ def test_it_runs_for_a_step(file: Path, tmp_path: Path, monkeypatch: pytest.Monk
     if source[1] == "embedded":
         data = ["data.options={train: 8, val: 4, test: 4}"]
     else:
-        data = [f"data.root={vtab_folder(tmp_path / 'data' / file.stem)}"]
+        root = vtab_folder(tmp_path / "data", file.stem)
+        (root / file.stem / "classnames.json").write_text('["a", "b", "c"]')
+        data = [f"data.root={root}"]
     result = run(load_config(file, [*ONE_STEP, *data, f"out={tmp_path / 'run'}"]), quiet=True)
     assert result["history"][0]["epoch"] == 1
     assert (tmp_path / "run" / "result.json").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,15 +95,16 @@ INCIDENTAL = frozenset({"out", "data.cache", *(f"train.{name}" for name in BOOKK
 
 def differences(a: RunConfig, b: RunConfig) -> list[str]:
     """Names of the fields in which two configurations differ, the `INCIDENTAL` ones left aside."""
-    return sorted(_differing(a.to_dict(), b.to_dict(), ""))
+    return sorted(differing(a.to_dict(), b.to_dict(), INCIDENTAL))
 
 
-def _differing(a: Mapping[str, Any], b: Mapping[str, Any], at: str) -> Iterator[str]:
-    for key in {*a, *b}:
-        if f"{at}{key}" in INCIDENTAL:
+def differing(a: Mapping[str, Any], b: Mapping[str, Any], aside: Collection[str] = (), at: str = "") -> Iterator[str]:
+    """`name (value in a, now value in b)` for each leaf in which two nested records differ, those `aside` left out."""
+    for key in sorted({*a, *b}):
+        if f"{at}{key}" in aside:
             continue
         x, y = a.get(key), b.get(key)
         if isinstance(x, Mapping) and isinstance(y, Mapping):
-            yield from _differing(x, y, f"{at}{key}.")
+            yield from differing(x, y, aside, f"{at}{key}.")
         elif x != y:
             yield f"{at}{key} ({x!r}, now {y!r})"

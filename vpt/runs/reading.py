@@ -45,21 +45,26 @@ def from_dict(content: Mapping[str, Any]) -> RunConfig:
 
 def _given(file: Path | None, overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """What the user wrote, as one nested dict, and what of it could not even be read."""
-    faults = [f"{item!r} is no override; write name=value" for item in overrides if not re.match(r"[^=\s]+=", item)]
+    faults = malformed(overrides)
     asked: Any = OmegaConf.create({})
     for item in overrides:
         try:
             asked = OmegaConf.merge(asked, OmegaConf.from_dotlist([item] if "=" in item else []))
         except Exception as error:  # OmegaConf lets the YAML parser's own errors through
-            faults.append(f"{item!r} cannot be read: {_first_line(error)}")
+            faults.append(f"{item!r} cannot be read: {first_line(error)}")
     written = OmegaConf.create({}) if file is None else _read(file)
     try:
         faults += _drop_flat_sections(written)
         _drop_foreign_options(written, asked)
         content: Any = OmegaConf.to_container(OmegaConf.merge(written, asked), resolve=True)
     except OmegaConfBaseException as error:
-        raise OptionError(f"wrong configuration: {_first_line(error)}") from error
+        raise OptionError(f"wrong configuration: {first_line(error)}") from error
     return content, faults
+
+
+def malformed(overrides: Sequence[str]) -> list[str]:
+    """A line per override that is not of the form `name=value`."""
+    return [f"{item!r} is no override; write name=value" for item in overrides if not re.match(r"[^=\s]+=", item)]
 
 
 def _drop_flat_sections(written: DictConfig) -> Iterator[str]:
@@ -115,8 +120,9 @@ def _set(node: DictConfig, key: str, value: Any, where: str) -> Iterator[str]:
     try:
         OmegaConf.update(node, key, MISSING if value == "???" else value, merge=False)
     except OmegaConfBaseException as error:
-        yield f"{where}: {value!r} given: {_first_line(error)}"
+        yield f"{where}: {value!r} given: {first_line(error)}"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What OmegaConf has to say, without where in its own tree."""
     return str(error).strip().split("\n")[0]

@@ -22,7 +22,6 @@ from benchmarks.suite.bench import Bench, Records
 from benchmarks.suite.executors import share
 from benchmarks.suite.executors.executor import Died, MakeBench
 from benchmarks.suite.schedule import Job
-from vpt.errors import OptionError
 
 PRELOADED = ("accelerate", "sklearn.metrics", "timm")
 
@@ -42,8 +41,7 @@ class Processes:
     """`workers` processes; a dead one is replaced. Workers end by themselves when the driver is gone."""
 
     def __init__(self, make: MakeBench, workers: int | None = None) -> None:
-        if workers is not None and workers < 1:
-            raise OptionError(f"workers: {workers} given; accepted: a whole number from 1")
+        share.check_workers(workers)
         self._make, self._gpus = make, share.gpus()
         self._size = workers or share.default_workers()
         self._threads = max(1, share.cores() // self._size)

@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.suite.bench import Bench, Records, failures
+from benchmarks.suite.bench import Bench, Records
 from benchmarks.suite.executors import share
 from benchmarks.suite.executors.executor import Died, MakeBench
+from benchmarks.suite.measured import failures
 from benchmarks.suite.schedule import Job
 from vpt.errors import OptionError
 
@@ -27,8 +28,7 @@ class RayCluster:
 
     def __init__(self, make: MakeBench, workers: int | None = None, address: str | None = None) -> None:
         self._ray = ray = _import()
-        if workers is not None and workers < 1:
-            raise OptionError(f"workers: {workers} given; accepted: a whole number from 1")
+        share.check_workers(workers)
         self._mine = not ray.is_initialized()
         if self._mine:
             _connect(ray, workers, address)
@@ -61,7 +61,7 @@ class RayCluster:
         try:
             return job, self._ray.get(ready)
         except self._ray.exceptions.RayTaskError as error:  # no death: the task itself could not begin
-            return job, failures(job, error.cause if isinstance(error.cause, Exception) else error)
+            return job, failures(job.left, error.cause if isinstance(error.cause, Exception) else error)
         except self._ray.exceptions.RayError as error:
             return job, Died(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from vpt.errors import OptionError
+
 
 def cores() -> int:
     """Cores that this process may run on: fewer than the machine's under a batch system."""
@@ -24,6 +26,12 @@ def gpus() -> list[str]:
 def default_workers() -> int:
     """One per GPU, else one per core."""
     return len(gpus()) or cores()
+
+
+def check_workers(workers: int | None) -> None:
+    """Raise `OptionError` for a number of workers that cannot be."""
+    if workers is not None and workers < 1:
+        raise OptionError(f"workers: {workers} given; accepted: a whole number from 1")
 
 
 def settle(threads: int, gpu: str | None = None) -> None:

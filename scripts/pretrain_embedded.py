@@ -13,29 +13,23 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors.torch import save
 from timm.data.mixup import Mixup
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
+from tiny_imagenet import CLASSES, augmented, decoded, normalised, write_atomically
 from torch import Tensor, nn
 
-from vpt.backbones.embedded import ARCHITECTURE, MEAN, STD, build
-
-CLASSES, SIZE = 200, 64
+from vpt.backbones.embedded import ARCHITECTURE, build
 
 
 @dataclass
@@ -68,64 +62,6 @@ PRESETS = {
 }  # fmt: skip
 
 
-# --- data -----------------------------------------------------------------------------------------
-
-
-def from_npz(path: Path) -> tuple[list[bytes], np.ndarray]:
-    """JPEG bytes and labels of one packed file."""
-    with np.load(path) as packed:
-        jpeg, offsets, labels = packed["jpeg"], packed["offsets"], packed["labels"]
-    return [jpeg[a:b].tobytes() for a, b in pairwise(offsets)], labels.astype(np.int64)
-
-
-def from_folder(root: Path, split: str) -> tuple[list[bytes], np.ndarray]:
-    """JPEG bytes and labels of the published folder; classes in the sorted order of their WordNet ids."""
-    index = {d.name: i for i, d in enumerate(sorted((root / "train").iterdir()))}
-    if split == "train":
-        pairs = [(f, index[d]) for d in index for f in sorted((root / "train" / d / "images").glob("*.JPEG"))]
-    else:
-        rows = (line.split("\t")[:2] for line in (root / "val" / "val_annotations.txt").read_text().splitlines())
-        pairs = [(root / "val" / "images" / name, index[wnid]) for name, wnid in rows]
-    return [f.read_bytes() for f, _ in pairs], np.array([label for _, label in pairs])
-
-
-def decoded(root: Path, split: str, cache: Path) -> tuple[Tensor, Tensor]:
-    """Images uint8 [n, 3, 64, 64] (decoded once into `cache`) and labels int64 [n]."""
-    packed = root / {"train": "train60k.npz", "val": "val4k.npz"}[split]
-    files, labels = from_npz(packed) if packed.exists() else from_folder(root, split)
-    store = cache / f"{split}-{len(files)}.npy"
-    if not store.exists():
-        pixels = np.stack([np.asarray(Image.open(io.BytesIO(f)).convert("RGB")) for f in files])
-        np.save(store, pixels.transpose(0, 3, 1, 2))
-    return torch.from_numpy(np.load(store)), torch.from_numpy(labels)
-
-
-def normalised(images: Tensor) -> Tensor:
-    """uint8 [B, 3, H, W] to the float range the backbone is fed with."""
-    shape = (1, 3, 1, 1)
-    return (images.float() / 255 - torch.tensor(MEAN, device=images.device).view(shape)) / torch.tensor(
-        STD, device=images.device
-    ).view(shape)
-
-
-def augmented(images: Tensor, recipe: Recipe, g: torch.Generator) -> Tensor:
-    """One random resized crop, flip and change of brightness and contrast per image; uint8 in, normalised out."""
-    b, device = len(images), images.device
-    uniform = lambda low, high: torch.empty(b, device=device).uniform_(low, high, generator=g)  # noqa: E731
-    area, ratio = uniform(recipe.crop, 1).sqrt(), uniform(np.log(3 / 4), np.log(4 / 3)).exp().sqrt()
-    w, h = (area * ratio).clamp(max=1), (area / ratio).clamp(max=1)
-    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
-    zero = torch.zeros_like(w)
-    rows = [
-        torch.stack([w * flip, zero, uniform(-1, 1) * (1 - w)], 1),
-        torch.stack([zero, h, uniform(-1, 1) * (1 - h)], 1),
-    ]
-    grid = F.affine_grid(torch.stack(rows, 1), [b, 3, SIZE, SIZE], align_corners=False)
-    x = F.grid_sample(normalised(images), grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    contrast, brightness = (uniform(-recipe.colour, recipe.colour).view(b, 1, 1, 1) for _ in range(2))
-    return x * (1 + contrast) + brightness
-
-
 # --- training -------------------------------------------------------------------------------------
 
 
@@ -137,12 +73,6 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
         (model(normalised(x)).argmax(1) == y).sum() for x, y in zip(images.split(500), labels.split(500), strict=True)
     ]
     return float(sum(right) / len(labels))
-
-
-def write_atomically(path: Path, state: object) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
 
 
 class Pretraining:
@@ -188,7 +118,7 @@ class Pretraining:
         self.model.train()
         for step, rows in enumerate(torch.randperm(len(images))[: steps * recipe.batch].view(steps, -1)):
             schedule.step_update(self.epoch * steps + step)
-            x, y = augmented(images[rows].to(device), recipe, g), labels[rows].to(device)
+            x, y = augmented(images[rows].to(device), recipe.crop, recipe.colour, g), labels[rows].to(device)
             x, y = self.mixup(x, y) if self.mixup else (x, y)
             with torch.autocast(device, torch.bfloat16, enabled=recipe.bf16):
                 loss = F.cross_entropy(self.model(x), y, label_smoothing=0.0 if self.mixup else recipe.smoothing)

@@ -45,7 +45,7 @@ def embedded(
     if checkpoint is not None:
         load_checkpoint(model, checkpoint)
     elif pretrained:
-        tensors = safetensors.torch.load(_verified(WEIGHTS))
+        tensors = safetensors.torch.load(verified(WEIGHTS, "scripts/pretrain_embedded.py"))
         features = {k: v for k, v in tensors.items() if not k.startswith("head.")}  # the head is of other classes
         load_state(model, features, origin=WEIGHTS.name)
     model.eval()
@@ -61,13 +61,13 @@ def _configuration(size: int) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def _verified(path: Path) -> bytes:
-    """The bytes of the weights file, once their SHA-256 is the recorded one."""
+def verified(path: Path, script: str) -> bytes:
+    """The bytes of a weights file of the package, made by `script`, once their SHA-256 is the recorded one."""
     record = path.with_suffix(".json")
     if not (path.is_file() and record.is_file()):
         raise WeightsUnavailable(
             f"this copy of vpt has no embedded weights ({path.name} and {record.name} belong in {path.parent}); "
-            "scripts/pretrain_embedded.py makes them, or give a file by --checkpoint"
+            f"{script} makes them, or give a file by --checkpoint"
         )
     try:
         expected = str(json.loads(record.read_text())["sha256"])

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.speed import cache, machine, measure, memory, sweep
+from benchmarks.speed import cache, machine, measure, memory, sweep, text
 from benchmarks.speed.plan import Case
-from benchmarks.speed.settings import BACKBONES, KINDS
+from benchmarks.speed.settings import BACKBONES, KINDS, TEXT_KINDS, TOWERS
 from vpt.errors import OptionError
 from vpt.runs.record import read_json, write_json
 from vpt.training.versions import versions
@@ -26,6 +26,10 @@ MEASURES: dict[str, Callable[[Case, int], Iterator[Any]]] = {
     "memory": memory.alone,
     "sweep": sweep.probes,
     "cache": cache.epochs,
+    "text-train": text.steps,
+    "text-infer": text.steps,
+    "text-chunks": text.steps,
+    "text-memory": memory.alone,
 }
 """From a case and the number of rows there are, to those still to come."""
 
@@ -91,7 +95,8 @@ def collect(folder: Path) -> list[Part]:
     return sorted((part for part in found if part is not None), key=_place)
 
 
-def _place(part: Part) -> tuple[int, int, int]:
+def _place(part: Part) -> tuple[int, ...]:
     case = part["case"]
     lengths = [contender["length"] or 0 for contender in case["contenders"]]
-    return KINDS.index(case["what"]), list(BACKBONES).index(case["backbone"]), lengths[0] if lengths else 0
+    kind, model = (*KINDS, *TEXT_KINDS).index(case["what"]), (*BACKBONES, *TOWERS).index(case["backbone"])
+    return kind, model, case["options"].get("texts", 0), lengths[0] if lengths else 0

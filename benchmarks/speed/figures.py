@@ -6,17 +6,23 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.speed.settings import TEXT_KINDS
+
 Part = Mapping[str, Any]
 Figure = dict[str, Any]
-BASES = ("hooks", "floor", "full")
-"""What contenders are set against: the plain path at the same length, no prompts, and full fine-tuning."""
+BASES = ("floor", "full", "plain", "fused")
+"""What contenders are set against beside the hooks at the same length: no prompts, full fine-tuning, and of learned
+texts the plain path, and the fused one with vpt's own chunks.
+"""
+TIMED = ("train", "infer", *TEXT_KINDS[:3])
 
 
 def figures(parts: Iterable[Part]) -> list[Figure]:
     """One figure per contender of a timed or memory part, and one per sweep or cache, all with `what` and `model`."""
     parts = [part for part in parts if part["rows"]]
-    found = [figure for part in parts if part["case"]["what"] in ("train", "infer") for figure in timed(part)]
+    found = [figure for part in parts if part["case"]["what"] in TIMED for figure in timed(part)]
     found += remembered([part for part in parts if part["case"]["what"] == "memory"])
+    found += remembered([part for part in parts if part["case"]["what"] == "text-memory"])
     found += [swept(part) for part in parts if part["case"]["what"] == "sweep"]
     return found + [cached(part) for part in parts if part["case"]["what"] == "cache"]
 
@@ -28,8 +34,7 @@ def timed(part: Part) -> list[Figure]:
     found = []
     for contender in case["contenders"]:
         own = seconds[_name(contender)]
-        bases = {base: _name({**contender, "kind": base}) for base in BASES[:1]} | {base: base for base in BASES[1:]}
-        ratios = {base: ratio(own, seconds[name]) for base, name in bases.items() if name in seconds}
+        ratios = {base: ratio(own, seconds[name]) for base, name in _bases(contender) if name in seconds}
         figure = {"median": statistics.median(own), "rounds": len(rows), "ratios": ratios}
         found.append({**_about(case), **contender, **figure})
     return found
@@ -55,16 +60,34 @@ def remembered(parts: Sequence[Part]) -> list[Figure]:
     for part in parts:
         (contender,), row = part["case"]["contenders"], part["rows"][0]
         found.append({**_about(part["case"]), **contender, **row, "above": row["peak"] - row["resting"]})
-    by_name = {(figure["model"], _name(figure)): figure for figure in found}
+    found += extrapolated(found)
+    by_name = {(figure["model"], figure.get("texts"), _name(figure)): figure for figure in found}
     for figure in found:
-        bases = {"hooks": _name({**figure, "kind": "hooks"}), "floor": "floor", "full": "full"}
-        others = {base: by_name.get((figure["model"], name)) for base, name in bases.items()}
+        others = {base: by_name.get((figure["model"], figure.get("texts"), name)) for base, name in _bases(figure)}
         figure["ratios"] = {
             base: {key: figure[key] / other[key] for key in ("above", "saved")}
             for base, other in others.items()
             if other
         }
     return found
+
+
+def extrapolated(found: Sequence[Figure]) -> list[Figure]:
+    """Bytes of the plain path over other numbers of texts than it was given: on the line through those that it was."""
+    plain = [figure for figure in found if figure["kind"] == "plain"]
+    texts = [figure["texts"] for figure in plain]
+    if len(texts) < 2:
+        return []
+    missing = sorted({figure["texts"] for figure in found} - {*texts})
+    lines = {
+        name: statistics.linear_regression(texts, [figure[name] for figure in plain]) for name in ("above", "saved")
+    }
+    same = {name: plain[0][name] for name in ("what", "model", "batch", "at_once", "kind", "length")}
+    return [
+        {**same, "texts": more, "extrapolated": True}
+        | {name: round(line.intercept + line.slope * more) for name, line in lines.items()}
+        for more in missing
+    ]
 
 
 def swept(part: Part) -> Figure:
@@ -94,5 +117,11 @@ def _name(contender: Mapping[str, Any]) -> str:
     return str(contender["kind"]) if contender["length"] is None else f"{contender['kind']}-{contender['length']}"
 
 
+def _bases(contender: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each base, and the contender that is it for this one."""
+    return [("hooks", _name({**contender, "kind": "hooks"})), *((base, base) for base in BASES)]
+
+
 def _about(case: Mapping[str, Any]) -> Figure:
-    return {"what": case["what"], "model": case["backbone"], "batch": case["batch"]}
+    texts = {name: case["options"][name] for name in ("texts", "at_once") if case["what"] in TEXT_KINDS}
+    return {"what": case["what"], "model": case["backbone"], "batch": case["batch"], **texts}

@@ -43,8 +43,12 @@ def synchroniser(device: str) -> Callable[[], None]:
 
 def steps(case: Case, done: int) -> Iterator[dict[str, float]]:
     """The rows of a `train` or `infer` case that are still to come after `done`, warmed up."""
-    contenders = turns(case)
-    for turn in [*contenders.values()] * WARM_UP:
+    yield from in_turns(turns(case), case, done, WARM_UP)
+
+
+def in_turns(contenders: Mapping[str, Turn], case: Case, done: int, warm_up: int) -> Iterator[dict[str, float]]:
+    """The rows of a case that are still to come after `done`, each contender having had `warm_up` turns before."""
+    for turn in [*contenders.values()] * warm_up:
         turn()
     repeats = CUDA_REPEATS if case.device == "cuda" else 1
     wait = synchroniser(case.device)

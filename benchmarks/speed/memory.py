@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.speed import text
 from benchmarks.speed.models import TrainingStep, batch, build
 from benchmarks.speed.plan import Case, Contender
 
@@ -84,10 +85,9 @@ def saved_for_backward(forward: Callable[[], Tensor], owned: Iterable[Tensor] = 
 def peak(case: Case) -> dict[str, int]:
     """What one training step of the case's contender takes. To be called in a fresh process."""
     memory = Allocated() if case.device == "cuda" else Resident()
-    # what is loaded on first use is not the contender's
-    _step(Contender("floor"), "quick", replace(case, compile=False))()
+    _step(_smallest(case))()  # what is loaded on first use is not the contender's
     resting = memory.now()
-    step = _step(case.contenders[0], case.backbone, case)
+    step = _step(case)
     step()
     resettable = memory.reset()
     step()
@@ -95,9 +95,18 @@ def peak(case: Case) -> dict[str, int]:
     return found | {"saved": saved_for_backward(step.loss, [*step.model.parameters(), *step.model.buffers()])}
 
 
-def _step(contender: Contender, backbone: str, case: Case) -> TrainingStep:
-    images, labels = batch(backbone, case.batch, case.device)
-    return TrainingStep(build(contender, backbone, case.device), images, labels, case)
+def _smallest(case: Case) -> Case:
+    if case.what == "text-memory":
+        return replace(case, backbone="quick", contenders=(Contender("plain"),), options={**case.options, "texts": 2})
+    return replace(case, backbone="quick", contenders=(Contender("floor"),), compile=False)
+
+
+def _step(case: Case) -> TrainingStep:
+    (contender,) = case.contenders
+    if case.what == "text-memory":
+        return text.step(contender, case, case.options["texts"])
+    images, labels = batch(case.backbone, case.batch, case.device)
+    return TrainingStep(build(contender, case.backbone, case.device), images, labels, case)
 
 
 def alone(case: Case, done: int) -> Iterator[dict[str, int]]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import vpt
 from benchmarks.speed.plan import Case, Contender
 from benchmarks.speed.settings import BACKBONES
+from vpt.methods.tuned_model import TunedModel
 
 CLASSES = 100
 LR = 1e-3
@@ -72,12 +73,12 @@ def batch(name: str, size: int, device: str, classes: int = CLASSES) -> tuple[Te
 class TrainingStep:
     """Forward, cross-entropy, backward, step of SGD, gradients set to None; always on the same batch.
 
-    A `memory` case takes AdamW, as `vpt.fit` does by default, since the state of an optimiser is part of the peak.
+    A case of memory takes AdamW, as `vpt.fit` does by default, since the state of an optimiser is part of the peak.
     """
 
-    def __init__(self, model: vpt.Tuned, images: Tensor, labels: Tensor, case: Case) -> None:
+    def __init__(self, model: TunedModel, images: Tensor, labels: Tensor, case: Case) -> None:
         self.model, self.images, self.labels, self.case = model, images, labels, case
-        chosen = torch.optim.AdamW if case.what == "memory" else torch.optim.SGD
+        chosen = torch.optim.AdamW if case.remembers else torch.optim.SGD
         self.optimizer = chosen(model.trainable().values(), lr=LR)
         model.train()
         self.net = compiled(model, case)

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmarks.speed.settings import BACKBONES, Settings
+from benchmarks.speed.settings import BACKBONES, TEXT_KINDS, Settings
 
 
 @dataclass(frozen=True)
 class Contender:
-    """`hooks` and `fused`: deep prompts of a length on that path. `floor`: no prompts. `full`: full fine-tuning."""
+    """`hooks` and `fused`: deep prompts of a length on that path. `floor`: no prompts. `full`: full fine-tuning.
+
+    Of learned texts `plain` and `fused` are the paths, and the length is the most tokens in one chunk; None for vpt's own.
+    """
 
     kind: str
     length: int | None = None
@@ -26,7 +29,7 @@ class Contender:
 class Case:
     """One measurement, kept in one file: `rows` rows of it are wanted, each of which is kept as soon as it is there.
 
-    what: one of `settings.KINDS`; options: what only that kind needs to know.
+    what: one of `settings.KINDS`, of `settings.TEXT_KINDS` in place of `text`; options: what only that kind needs to know.
     """
 
     what: str
@@ -43,8 +46,14 @@ class Case:
     @property
     def name(self) -> str:
         """Name of its file, and what progress calls it."""
-        alone = f"-{self.contenders[0].name}" if self.what == "memory" else ""
-        return f"{self.what}-{self.backbone}{alone}"
+        alone = f"-{self.contenders[0].name}" if self.remembers else ""
+        texts = f"-{self.options['texts']}" if self.what in TEXT_KINDS else ""
+        return f"{self.what}-{self.backbone}{texts}{alone}"
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it measures the bytes of its one contender."""
+        return self.what in ("memory", "text-memory")
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for rows to belong together, JSON-able."""
@@ -52,10 +61,16 @@ class Case:
         return {name: value for name, value in fields.items() if name != "rows"}
 
 
+PLAIN, FUSED = Contender("plain"), Contender("fused")
+LONG_ROUNDS = 3
+"""Most rounds of what takes minutes."""
+
+
 def plan(settings: Settings) -> list[Case]:
     """All measurements, in the order they are made. Raises `OptionError` for settings that cannot be."""
     settings.validate()
     make = {"train": together, "infer": together, "memory": alone, "sweep": single, "cache": single}
+    make["text"] = texts
     return [case for what in settings.what for case in make[what](settings, what)]
 
 
@@ -83,8 +98,29 @@ def alone(settings: Settings, what: str) -> Iterator[Case]:
 def single(settings: Settings, what: str) -> Iterator[Case]:
     """The one case of a kind that brings its own sizes."""
     options = getattr(settings, what)
-    rows = min(settings.rounds, 3) if what == "sweep" else 1
+    rows = min(settings.rounds, LONG_ROUNDS) if what == "sweep" else 1
     yield Case(what, options["model"], (), options["batch"], rows, *_how(settings), options)
+
+
+def texts(settings: Settings, what: str) -> Iterator[Case]:
+    """Both paths in turns for each number of class names, then sizes of chunks, then each contender's bytes alone."""
+    sizes = settings.text
+    most, rounds = max(sizes["texts"]), min(settings.rounds, LONG_ROUNDS)
+    at_once = sizes["at_once"] if settings.device == "cpu" else max(most, *sizes["memory"])
+    chunked = tuple(Contender("fused", tokens) for tokens in sizes["chunks"])
+
+    def case(what: str, texts: int, contenders: tuple[Contender, ...], rows: int) -> Case:
+        options = {"texts": texts, "context": sizes["context"], "at_once": at_once, "start": settings.start}
+        return Case(what, sizes["model"], contenders, sizes["batch"], rows, *_how(settings), options)
+
+    for texts in sizes["texts"]:
+        yield case("text-train", texts, (PLAIN, FUSED), settings.rounds if texts <= at_once else rounds)
+    for texts in sizes["texts"]:
+        yield case("text-infer", texts, (PLAIN, FUSED), settings.rounds if texts <= at_once else rounds)
+    yield case("text-chunks", most, (FUSED, *chunked), rounds)
+    for texts in sizes["memory"]:
+        yield from (case("text-memory", texts, (one,), 1) for one in (PLAIN, FUSED) if one is FUSED or texts <= at_once)
+    yield from (case("text-memory", most, (one,), 1) for one in chunked)
 
 
 def _batch(settings: Settings, model: str) -> int:

@@ -13,8 +13,9 @@ from benchmarks.speed.chart import chart
 from benchmarks.speed.execute import Part
 from benchmarks.speed.figures import figures
 from benchmarks.speed.machine import in_words
-from benchmarks.speed.settings import BACKBONES
-from benchmarks.speed.tables import Table, markdown, tables
+from benchmarks.speed.settings import BACKBONES, TEXT_KINDS, TOWERS
+from benchmarks.speed.table import Table, markdown
+from benchmarks.speed.tables import tables
 from vpt.errors import OptionError
 from vpt.runs.record import read_json, write_json
 from vpt.training.files import write_atomically
@@ -25,10 +26,12 @@ TITLE = "What prompts cost"
 
 def write_results(folder: Path, parts: Sequence[Part], settings: Mapping[str, Any], command: str) -> None:
     """Write `results.json`: every raw row, and the figures that follow from them."""
-    backbones = dict.fromkeys(part["case"]["backbone"] for part in parts)
+    text = {part["case"]["backbone"] for part in parts if part["case"]["what"] in TEXT_KINDS}
+    images = {part["case"]["backbone"] for part in parts if part["case"]["what"] not in TEXT_KINDS}
     write_json(folder / RESULTS, {
         "command": command, "date": datetime.now(UTC).isoformat(timespec="seconds"), "settings": dict(settings),
-        "backbones": {name: BACKBONES[name].model for name in backbones},
+        "backbones": {name: backbone.model for name, backbone in BACKBONES.items() if name in images},
+        "towers": {name: tower.model for name, tower in TOWERS.items() if name in text},
         "machine": parts[-1]["machine"], "versions": parts[-1]["versions"],
         "figures": figures(parts), "parts": list(parts),
     })  # fmt: skip
@@ -54,12 +57,13 @@ def in_sentences(results: Mapping[str, Any]) -> str:
     """What was measured, on what, and with which versions."""
     settings, versions = results["settings"], results["versions"]
     how = f"{settings['device']}, {settings['precision']}, {'compiled' if settings['compile'] else 'eager'}"
-    backbones = ", ".join(f"{name}: {model}" for name, model in results["backbones"].items())
+    measured = {"deep prompts in every block": results["backbones"], "text tower": results.get("towers", {})}
+    named = {what: ", ".join(f"{name}: {model}" for name, model in of.items()) for what, of in measured.items() if of}
     packages = ", ".join(f"{name} {versions[name]}" for name in ("vpt", "torch", "timm", "python"))
     loads = [part["load"] for part in results["parts"] if part["load"] is not None]
     busy = f"Load average as measurements began: {min(loads):.1f} to {max(loads):.1f}. " if loads else ""
     where = in_words(results["machine"])
-    what = f"Deep prompts in every block, random weights ({backbones})"
+    what = f"Random weights; {'; '.join(f'{what} ({models})' for what, models in named.items())}"
     return f"{what}; {how}. {where}. {busy}{packages}. {results['date']}: {results['command']}"
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from vpt.errors import OptionError, unknown
 
-KINDS = ("train", "infer", "memory", "sweep", "cache")
+KINDS = ("train", "infer", "memory", "sweep", "cache", "text")
+TEXT_KINDS = ("text-train", "text-infer", "text-chunks", "text-memory")
+"""What `text` measures."""
 PRECISIONS = ("fp32", "bf16")
 
 
@@ -29,6 +31,20 @@ BACKBONES = {
     "quick": Backbone("vit_tiny_patch16_224", 2, 2, {"img_size": 64, "depth": 2, "embed_dim": 48}),
 }
 
+@dataclass(frozen=True)
+class Tower:
+    """A text tower of open_clip with random weights: its `text_cfg`, and the width of the features it answers."""
+
+    model: str
+    features: int
+    config: dict[str, int]
+
+
+TOWERS = {
+    "clip-b32": Tower("ViT-B-32", 512, {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12}),
+    "quick": Tower("ViT-B-32", 32, {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}),
+}
+
 SWEEP = {
     "model": "tiny",
     "images": 1000,
@@ -42,6 +58,22 @@ SWEEP = {
 
 CACHE = {"model": "tiny", "images": 256, "epochs": 5, "layers": "last:3", "length": 10, "batch": 32}
 """Prompts in the last blocks only: what enters them is the same in every epoch."""
+
+TEXT = {
+    "model": "clip-b32",
+    "context": 16,
+    "batch": 32,
+    "texts": [100, 1000],
+    "at_once": 500,
+    "memory": [100, 250, 500, 1000],
+    "chunks": [512, 1024, 2048, 4096, 8192, 16384],
+}
+"""CoOp over some of ImageNet's class names, on image features that are there already.
+
+at_once: most class names in one plain training step on a CPU. Its activations are 24 MB for each name, so a step over
+more is timed in parts, and its peak is told by the line through those of fewer names.
+chunks: most tokens in one chunk of texts, each tried on the fused path over the most names.
+"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +96,7 @@ class Settings:
     start: str = "spawn"
     sweep: dict[str, Any] = field(default_factory=lambda: dict(SWEEP))
     cache: dict[str, Any] = field(default_factory=lambda: dict(CACHE))
+    text: dict[str, Any] = field(default_factory=lambda: dict(TEXT))
 
     def validate(self) -> None:
         """Raise `OptionError` for the first name that does not exist or number that cannot be."""
@@ -87,5 +120,6 @@ QUICK = Settings(
     models=("quick",), lengths=(2,), rounds=2, start="forkserver",
     sweep={**SWEEP, "model": "quick", "images": 8, "classes": 3, "epochs": 2, "lr": [1.0, 0.1], "batch": 4},
     cache={**CACHE, "model": "quick", "images": 8, "epochs": 3, "layers": "last:1", "length": 2, "batch": 4},
+    text={**TEXT, "model": "quick", "texts": [2, 5], "at_once": 4, "memory": [2, 4, 5], "chunks": [8]},
 )  # fmt: skip
 """Seconds in all: to see that everything runs, not to learn anything."""

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from benchmarks.speed.table import MIB, Table, ratio_to
+from benchmarks.speed.text_tables import text_tables
 
 Figure = Mapping[str, Any]
 Row = Mapping[str, Figure]
 """What stands in one line, by contender: `floor`, `hooks`, `fused`, `full`."""
 
 ALL = ("floor", "hooks", "fused", "full")
-MIB = 2**20
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, a note on what the numbers are, and lines of cells; the first line is the heading."""
-
-    title: str
-    note: str
-    lines: list[list[str]]
 
 
 def tables(figures: Sequence[Figure]) -> list[Table]:
     """The tables that have a line."""
     made = [*_timed("train", "Training step", ALL, figures), *_timed("infer", "Inference", ALL[:3], figures)]
-    made += [*_remembered(figures), _swept(figures), _cached(figures)]
+    made += [*_remembered(figures), _swept(figures), _cached(figures), *text_tables(figures)]
     return [table for table in made if len(table.lines) > 1]
 
 
@@ -38,7 +30,7 @@ def _timed(what: str, title: str, kinds: Sequence[str], figures: Sequence[Figure
     }
     pairs = [(kind, "floor") for kind in kinds[1:]] + [("fused", "hooks")]
     times = {kind: _cell(kind, lambda figure: f"{1e3 * figure['median']:,.1f}") for kind in kinds}
-    ratios = {f"{kind} / {base}": _cell(kind, _ratio_to(base)) for kind, base in pairs}
+    ratios = {f"{kind} / {base}": _cell(kind, ratio_to(base)) for kind, base in pairs}
     spread = "Ratios of the medians; in brackets the quartiles of the ratios round by round."
     return [
         Table(f"{title}: milliseconds", f"{does[what]} Medians over rounds.", _lines(what, figures, times)),
@@ -73,16 +65,6 @@ def _cell(kind: str, shown: Callable[[Figure], str]) -> Callable[[Row], str]:
     return lambda row: shown(row[kind]) if kind in row else "–"
 
 
-def _ratio_to(base: str) -> Callable[[Figure], str]:
-    def shown(figure: Figure) -> str:
-        if base not in figure["ratios"]:
-            return "–"
-        low, high = figure["ratios"][base]["quartiles"]
-        return f"{figure['ratios'][base]['ratio']:.2f} ({low:.2f}–{high:.2f})"
-
-    return shown
-
-
 def _swept(figures: Sequence[Figure]) -> Table:
     lines = [["model", "images", "points × epochs", "feature pass", "all points", "both", "re-run", "re-run / both"]]
     for figure in (figure for figure in figures if figure["what"] == "sweep"):
@@ -102,8 +84,3 @@ def _cached(figures: Sequence[Figure]) -> Table:
     note = "No augmentation; the first epoch computes once per image what is frozen. Of the other epochs, medians."
     return Table("Prompts in the last blocks: seconds", note, lines)
 
-
-def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """A table's lines, its heading first, as Markdown."""
-    rows = [" | ".join(line) for line in [lines[0], ["---"] * len(lines[0]), *lines[1:]]]
-    return "\n".join(f"| {row} |" for row in rows) + "\n"

@@ -1,4 +1,8 @@
-"""A worker's bench: the backbone and the tasks, loaded once per process, and the trials that are done on them."""
+"""A worker's bench: the backbone and the tasks, loaded once per process, and the trials that are done on them.
+
+It trains and measures what "search" and "final" say. A suite with other stages says what they draw and measure in a
+class of its own, by `_open`, `_drawn`, `_sets`, `_data` and `_measured`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ import torch
 
 from benchmarks.suite import measured
 from benchmarks.suite.folder import forget
-from benchmarks.suite.measured import Clock, provenance, record
+from benchmarks.suite.measured import Clock, Measured, provenance, record
 from benchmarks.suite.schedule import Job
 from benchmarks.suite.settings import Settings, SourceConfig
 from benchmarks.suite.trial import SEARCH, Point, Trial
@@ -26,7 +30,7 @@ from vpt.data.locks import hold
 from vpt.data.prepared import is_prepared, open_prepared, prepare
 from vpt.errors import NonFiniteLoss, TrainingError
 from vpt.runs.config import DataConfig, MethodConfig, RunConfig
-from vpt.runs.prepare import Prepared, prepare_backbone, prepare_preprocessing
+from vpt.runs.prepare import Prepared, prepare_backbone, prepare_preprocessing, prepare_tokenizer
 from vpt.training import FitResult, evaluate, fit, probe
 from vpt.training.config import FitConfig
 from vpt.training.devices import accelerator_for, forget_peak, peak_memory
@@ -58,8 +62,8 @@ class Bench:
         backbone = prepare_backbone(self.settings.backbone)
         preprocessing = prepare_preprocessing(backbone, self.settings.preprocessing)
         fingerprint, nothing = fingerprint_of_backbone(backbone), None
-        device = accelerator_for(self.settings.precision).device
-        return Prepared(backbone.to(device), nothing, preprocessing, fingerprint)  # type: ignore[arg-type]
+        device, tokenizer = accelerator_for(self.settings.precision).device, prepare_tokenizer(self.settings.backbone)
+        return Prepared(backbone.to(device), nothing, preprocessing, fingerprint, tokenizer)  # type: ignore[arg-type]
 
     def task(self, name: str) -> Task:
         """The task, whose images are decoded and resized once per machine, by the first worker that needs them.
@@ -107,17 +111,17 @@ class Bench:
         """Train and measure one trial; an interrupted one goes on from its checkpoint."""
         prepared, fit_settings = self._prepare(trial), self._fit_settings(trial, point)
         clock, scratch = Clock.now(), self.scratch / trial.id
-        model = prepared.model(self._config(trial, fit_settings), trial.seed)
+        model: Any = prepared.model(self._config(trial, fit_settings), trial.seed)
         fitted: FitResult | None = None
         try:
             about = provenance(self.settings, prepared, model, trial, point, fit_settings)
+            about |= self._data(trial, prepared)
             train, judged = self._sets(trial, prepared)
-            fitted = fit(model, train, None, fit_settings, out=scratch, quiet=True, cache=self.cache / "inputs")
+            fitted = self._fitted(model, train, fit_settings, scratch)
             measuring = time.perf_counter()
-            precise = accelerator_for(fit_settings.precision)
-            found = evaluate(model.fold(), judged, batch_size=fit_settings.batch_size, accelerator=precise)
+            found = self._measured(trial, model, judged, fit_settings)
             clock = clock.adding(fitted.seconds + time.perf_counter() - measuring)
-            outcome = measured.done(vars(found), fitted.history)
+            outcome = measured.done(found, fitted.history)
         except NonFiniteLoss as error:
             outcome = measured.diverged(str(error))
         except TrainingError as error:
@@ -150,7 +154,7 @@ class Bench:
                 return None
             cost = clock.cost(peak=peak_memory(device), together=len(trials))
             about = [
-                provenance(self.settings, prepared, model, trial, point, fit)
+                provenance(self.settings, prepared, model, trial, point, fit) | self._data(trial, prepared)
                 for trial, point, fit in zip(trials, job.points, settings, strict=True)
             ]
         finally:
@@ -166,7 +170,29 @@ class Bench:
             model.detach()
 
     def _prepare(self, trial: Trial) -> Prepared:
-        return replace(self.base, task=self.task(trial.task))
+        return replace(self.base, task=self._drawn(trial))
+
+    def _drawn(self, trial: Trial) -> Task:
+        """The images of a trial."""
+        return self.task(trial.task)
+
+    def _data(self, trial: Trial, prepared: Prepared) -> dict[str, Any]:
+        """What a trial's record says of its images."""
+        data = prepared.task.record()
+        del data["classes"]  # names; their number is the head's
+        return {"data": data}
+
+    def _fitted(self, model: Any, train: ImageDataset, settings: FitConfig, scratch: Path) -> FitResult:
+        """Train; a model that learns nothing is as it is."""
+        if not model.trainable():
+            return FitResult([], 0, 0.0)
+        return fit(model, train, None, settings, out=scratch, quiet=True, cache=self.cache / "inputs")
+
+    def _measured(self, trial: Trial, model: Any, judged: ImageDataset, settings: FitConfig) -> Measured:
+        """What a trained model is worth."""
+        precise = accelerator_for(settings.precision)
+        found = evaluate(model.fold(), judged, batch_size=settings.batch_size, accelerator=precise)
+        return Measured(measured.rates(found))
 
     def _fit_settings(self, trial: Trial, point: Point) -> FitConfig:
         return self.settings.fit(trial, point.lr, point.weight_decay)
@@ -205,4 +231,5 @@ def _outcome(trial: probe.Trial) -> dict[str, Any]:
     """What became of one of many probes."""
     if trial.failed is not None:
         return measured.diverged(trial.failed)
-    return measured.done(vars(trial), [{"epoch": e, "train_loss": loss} for e, loss in enumerate(trial.losses, 1)])
+    history = [{"epoch": e, "train_loss": loss} for e, loss in enumerate(trial.losses, 1)]
+    return measured.done(Measured(measured.rates(trial)), history)

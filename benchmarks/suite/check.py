@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from benchmarks.suite.cost import without_images
+from benchmarks.suite.models import attached
 from benchmarks.suite.plan import Plan
 from vpt.errors import OptionError, VptError
-from vpt.methods import tune
 from vpt.runs.prepare import prepare_backbone, prepare_preprocessing
 from vpt.training.devices import accelerator_for
 
@@ -24,9 +21,8 @@ def check(plan: Plan) -> None:
     settings, faults = plan.settings, []
     kinds = {(trial.variant, repr(trial.options)): trial for trial in plan.trials}
     for trial in kinds.values():
-        given: dict[str, Any] = {"path": settings.path, "head_init": settings.head_init}
         try:
-            tune(backbone, trial.method, num_classes=2, **given, **without_images(trial.options)).detach()
+            attached(backbone, settings, trial, classes=2).detach()
         except VptError as error:
             faults.append(f"{trial.variant}: {error}")
     if faults:

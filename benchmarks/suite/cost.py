@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks.suite.models import attached, random_images
 from benchmarks.suite.plan import Plan
 from benchmarks.suite.settings import TOGETHER, Settings
 from benchmarks.suite.trial import SEARCH, Trial
-from vpt.methods import Tuned, tune
+from vpt.methods import Tuned
 from vpt.runs.prepare import prepare_backbone
 from vpt.training.devices import accelerator_for
 
@@ -72,7 +73,7 @@ def estimate(plan: Plan, trials: Sequence[Trial], workers: int) -> Estimate:
 
 def _alone(settings: Settings, trial: Trial, test: int, pace: Pace) -> float:
     trained, judged = _images(settings, trial, test)
-    return settings.epochs_of(trial.stage) * trained * pace.step + judged * pace.measure
+    return settings.epochs_of(trial.stage, trial.recipe) * trained * pace.step + judged * pace.measure
 
 
 def _images(settings: Settings, trial: Trial, test: int) -> tuple[int, int]:
@@ -105,25 +106,17 @@ def _without_weights(settings: Settings) -> Any:
 
 
 def _pace(settings: Settings, backbone: nn.Module, trial: Trial, classes: int = 100) -> Pace:
-    model = tune(backbone, trial.method, num_classes=classes, path=settings.path, **without_images(trial.options))
+    model = attached(backbone, settings, trial, classes)
     try:
         accelerator = accelerator_for(settings.precision)
         model.to(accelerator.device)
-        site: Any = model.site
         count = settings.batch_size if accelerator.device.type == "cuda" else PROBE
-        images = torch.rand(count, 3, *site.image_size, device=accelerator.device)
+        images = random_images(backbone, count, accelerator.device)
         with accelerator.autocast():
             step, measure = _timed(lambda: _step(model, images)), _timed(lambda: _measure(model, images))
         return Pace(step / count, measure / count)
     finally:
         model.detach()
-
-
-def without_images(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A method's options but for a start from images: of no matter to what a step costs, or whether it can be done."""
-    from vpt.prompts.init import SELECTIONS
-
-    return {name: value for name, value in options.items() if name != "init" or str(value) not in SELECTIONS}
 
 
 def _step(model: Tuned, images: torch.Tensor) -> None:

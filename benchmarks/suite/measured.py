@@ -15,7 +15,7 @@ from benchmarks.suite.settings import Settings
 from benchmarks.suite.trial import SEARCH, Point, Trial
 from vpt.artifacts.save import jsonable
 from vpt.errors import VptError
-from vpt.methods import Tuned
+from vpt.methods import Tuned, TunedClip
 from vpt.runs.prepare import Prepared
 from vpt.runs.run import METRICS, device_name, parameter_counts
 from vpt.training.config import FitConfig
@@ -52,17 +52,14 @@ class Clock:
 
 
 def provenance(
-    settings: Settings, prepared: Prepared, model: Tuned, trial: Trial, point: Point, fit: FitConfig
+    settings: Settings, prepared: Prepared, model: Tuned | TunedClip, trial: Trial, point: Point, fit: FitConfig
 ) -> dict[str, Any]:
-    """What a trial was trained with: point, method, data, preprocessing, backbone, recipe, versions."""
-    data = prepared.task.record()
-    del data["classes"]  # names; their number is the head's
+    """What a trial was trained with: point, method, preprocessing, backbone, recipe, versions."""
     return {
         "measured_on": "val" if trial.stage == SEARCH else "test",
         "chosen": {"lr": point.lr, "weight_decay": point.weight_decay, "by": list(point.by) or None},
         "parameters": parameter_counts(model),
         "method": {"name": model.method, "path": model.path, "options": model.options},
-        "data": data,
         "preprocessing": prepared.preprocessing.to_dict(),
         "backbone": {"name": settings.backbone.name, "checkpoint": settings.backbone.checkpoint,
                      "fingerprint": prepared.fingerprint},
@@ -73,10 +70,23 @@ def provenance(
     }  # fmt: skip
 
 
-def done(metrics: Mapping[str, float], history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def rates(found: Any) -> dict[str, float]:
+    """The figures of an evaluation that a record holds."""
+    return {name: getattr(found, name) for name in METRICS}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """metrics: what was measured, rates in [0, 1]. remarks: what could not be, and why."""
+
+    metrics: Mapping[str, float]
+    remarks: Sequence[str] = ()
+
+
+def done(found: Measured, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The outcome of a trial that was trained to its end and measured."""
     rows = [{name: value for name, value in row.items() if name != "seconds"} for row in history]
-    return {"status": DONE, "metrics": {name: metrics[name] for name in METRICS}, "history": rows}
+    return {"status": DONE, "metrics": dict(found.metrics), "remarks": list(found.remarks), "history": rows}
 
 
 def diverged(reason: str) -> dict[str, Any]:

@@ -157,3 +157,9 @@ _FIXED = ("suite", "preset", "ablation", "settings")
 
 def _union(first: Sequence[Any], second: Sequence[Any]) -> tuple[Any, ...]:
     return (*first, *(entry for entry in second if entry not in first))
+
+
+def selected(whole: Plan, asked: Plan) -> list[Trial]:
+    """The trials of `whole`, a folder's plan, that `asked` names; in its order."""
+    wanted = {trial.id for trial in asked.trials}
+    return [trial for trial in whole.trials if trial.id in wanted]

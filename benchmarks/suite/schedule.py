@@ -58,7 +58,7 @@ class Schedule:
         for trial in self._left.values():
             if (point := self._point(trial)) is None:
                 continue
-            together = trial.method in TOGETHER
+            together = trial.method in TOGETHER and trial.shares_images
             mates = [t for t in self.trials if (t.cell, t.stage) == (trial.cell, trial.stage)] if together else [trial]
             wanted = tuple(mate.id for mate in mates if mate.id in self._left)
             for name in wanted:

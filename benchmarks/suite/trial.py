@@ -14,6 +14,7 @@ class Trial:
     """What is trained, and how.
 
     stage: "search" trains on the training images and measures validation; "final" trains on both and measures test.
+        A suite may have others, which say what is drawn and what is measured (`benchmarks.fewshot.stage`).
     lr, weight_decay: None in a final trial that takes the best point of its cell's search.
     options: of the method. recipe: a name in `Settings.recipes`.
     """
@@ -33,6 +34,11 @@ class Trial:
         """The trial's name, and that of its file: `cifar.deep.search.lr-0.5-wd-0.001`, `cifar.deep.final.seed-42`."""
         point = f"lr-{self.lr:g}-wd-{self.weight_decay:g}" if self.stage == SEARCH else f"seed-{self.seed}"
         return f"{self.task}.{self.variant}.{self.stage}.{point}"
+
+    @property
+    def shares_images(self) -> bool:
+        """Whether all trials of its cell and stage are trained on the same images: few-shot ones draw their own."""
+        return self.stage in (SEARCH, FINAL)
 
     @property
     def cell(self) -> tuple[str, str]:

@@ -36,6 +36,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "cocoop": {"method": "cocoop"},
     "kgcoop": {"method": "kgcoop", "weight": 2.0, "templates": "a {}."},
     "taskres": {"method": "taskres", "alpha": 0.3},
+    "prograd": {"method": "prograd", "context_length": 3},
+    "clip_vpt": {"method": "clip_vpt", "length": 2},
+    "ivlp": {"method": "ivlp", "words": "an x", "depth": 2},
+    "maple": {"method": "maple", "words": "an x", "depth": 2, "path": "plain"},
+    "promptsrc": {"method": "promptsrc", "words": "an x no", "templates": "a {}."},
 }
 OTHERS = ["vezi", "no", "a sea"]
 

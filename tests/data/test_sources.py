@@ -23,11 +23,13 @@ def paths(task: Task, part: str) -> set[str]:
 
 
 def test_registry() -> None:
-    own = ["csv", "embedded", "folder", "prepared", "tfds", "torchvision", "vtab", "vtab-torchvision", "wds"]
-    assert names() == own
+    images = ["csv", "embedded", "folder", "prepared", "torchvision"]
+    assert names() == sorted([*images, "coop", "tfds", "vtab", "vtab-torchvision", "wds"])
     with pytest.raises(OptionError, match=r"unknown source 'foldr'.*did you mean 'folder'"):
         load_task("foldr", None)
-    with pytest.raises(OptionError, match=r"'val_fractoin' \(did you mean 'val_fraction'\?\), 'x'; accepted: ignore"):
+    with pytest.raises(
+        OptionError, match=r"'val_fractoin' \(did you mean 'val_fraction'\?\), 'x'; accepted: class_names"
+    ):
         load_task("folder", None, val_fractoin=0.1, x=1)
     with pytest.raises(DataError, match="nowhere: there is no such"):
         load_task("folder", "nowhere")

@@ -25,7 +25,7 @@ def test_it_runs_for_a_step(file: Path, tmp_path: Path, monkeypatch: pytest.Monk
     source = re.search(r"source: (\w+)", file.read_text())
     assert source is not None
     if source[1] == "embedded":
-        data = ["data.options={train: 8, val: 4, test: 4}"]
+        data = ["data.options={train: 8, val: 4, test: 4, shots: null, val_shots: null}"]
     else:
         root = vtab_folder(tmp_path / "data", file.stem)
         (root / file.stem / "classnames.json").write_text('["a", "b", "c"]')

@@ -40,6 +40,16 @@ def test_its_parts_in_a_row_are_open_clips_forward(tower: str) -> None:
     assert site.causal == (not settings.get("no_causal_mask", False))
 
 
+@pytest.mark.parametrize(
+    ("tower", "whole"),
+    [("flat", False), ("flat, last", True), ("text, class token", False), ("text, padding hidden", False),
+     ("text, class token, not causal", False), ("text, SigLIP", True)],
+)  # fmt: skip
+def test_texts_are_cut_where_nothing_read_depends_on_the_rest(tower: str, whole: bool) -> None:
+    longest = 2 + len(SmallTokenizer().encode("a sea lion."))
+    assert text_site(small_clip(tower)).cut(SmallTokenizer()(["no", "a sea lion."])) == (20 if whole else longest)
+
+
 def test_clips_own_tokenizer_is_taken_where_its_vocabulary_is_the_towers() -> None:
     site = text_site(small_clip("flat", vocab_size=CLIP_VOCABULARY))
     assert site.tokenizer() is open_clip.tokenize

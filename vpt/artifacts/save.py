@@ -18,6 +18,7 @@ from vpt.data import Preprocessing
 from vpt.errors import ArtifactError, OptionError
 from vpt.methods import Tuned, TunedClip
 from vpt.sites import find, fingerprint
+from vpt.sites.clip_text import is_open_clip
 from vpt.sites.fingerprint import digest_tensors
 from vpt.training.files import sync_folder, write_temporary
 from vpt.training.versions import versions
@@ -83,8 +84,8 @@ def tokenizer_of(model: TunedClip) -> dict[str, Any]:
 
 
 def fingerprint_of_backbone(backbone: nn.Module) -> dict[str, Any]:
-    """The fingerprint of a backbone that nothing was done to: of all its tensors but the head."""
-    heads = tuple(f"{name}." for name in find(backbone).heads)
+    """The fingerprint of a backbone that nothing was done to: of all its tensors but a timm model's head."""
+    heads = () if is_open_clip(backbone) else tuple(f"{name}." for name in find(backbone).heads)
     return _fingerprint(backbone, {n: t for n, t in backbone.state_dict().items() if not n.startswith(heads)})
 
 

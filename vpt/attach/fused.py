@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from vpt.attach.attachment import Attachment
 from vpt.attach.hooks import Enter, Pool
 from vpt.attach.room import make_room, no_effect, with_gap
-from vpt.prompts import PixelPrompts, TokenPrompts
-from vpt.sites import attention as parts
+from vpt.prompts import Tokens
 from vpt.sites import block as blocks
 from vpt.sites.site import Site
 
@@ -29,20 +28,26 @@ class Fused:
 
     prompts: of the model; those for `layer` enter as keys and values. None reads a block as it is.
     carried: how many prompts the tokens already hold after the prefix; they are read, and asked for nothing.
+    entry: what the block's own prompts go through before they join the tokens, if anything.
     """
 
     def __init__(
-        self, block: nn.Module, prompts: TokenPrompts | PixelPrompts | None, layer: int, prefix: int, carried: int
-    ) -> None:
-        self.block, self.layer, self.prefix, self.carried = block, layer, prefix, carried
+        self, block: nn.Module, prompts: Tokens | None, layer: int, prefix: int, carried: int,
+        entry: nn.Module | None = None,
+    ) -> None:  # fmt: skip
+        self.block, self.layer, self.prefix, self.carried, self.entry = block, layer, prefix, carried, entry
         self.brings = prompts is not None and layer in prompts.layers
         self._prompts = prompts
         self._folded: list[KeysValues | None] | None = None
         self._folded_from: tuple[int, ...] = ()
 
-    def __call__(self, x: Tensor, rows: int | None = None, **told: Any) -> Tensor:
-        """Run the block. rows: answer for the first so many tokens alone; None: for all but the prompts."""
+    def __call__(self, x: Tensor, *others: None, rows: int | None = None, **told: Any) -> Tensor:
+        """Run the block. rows: answer for the first so many tokens alone; None: for all but the prompts.
+
+        others: keys, values and a mask of someone else's, which open_clip's image towers leave out.
+        """
         anatomy, answers = blocks.anatomy(self.block), []
+        parts = anatomy.parts
         brought = self.keys_values(len(x), x.dtype)
         for (norm, attention), own in zip(anatomy.attentions(self.block), brought, strict=True):
             tokens = norm(x)
@@ -64,7 +69,7 @@ class Fused:
         self, attention: Any, tokens: Tensor, asking: Tensor, brought: KeysValues | None, told: dict[str, Any]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Queries of `asking` `[B, R, D]`, keys and values of `tokens` and prompts, and what biases their scores."""
-        rope = told.get("rope")
+        parts, rope = blocks.anatomy(self.block).parts, told.get("rope")
         (q,) = parts.project(attention, asking, "q")
         k, v = parts.project(attention, tokens, "kv")
         q = parts.rotate(attention, q, rope, self.prefix)
@@ -77,7 +82,7 @@ class Fused:
 
     def bias(self, attention: Any, told: dict[str, Any], tokens: int, rows: int, device: torch.device) -> Tensor | None:
         """Mask or bias `[..., R, N + carried]`: prompts are open to all, and without bias."""
-        own = parts.own_bias(attention, told, tokens - self.carried, device)
+        own = blocks.anatomy(self.block).parts.own_bias(attention, told, tokens - self.carried, device)
         if own is None:
             return None
         if self.carried:
@@ -94,6 +99,8 @@ class Fused:
         if self._folded is not None and not torch.is_grad_enabled() and self._folded_from == self._values():
             return self._folded
         prompts = self._prompts(self.layer, batch).to(dtype)
+        prompts = prompts if self.entry is None else self.entry(prompts)
+        parts = blocks.anatomy(self.block).parts
         return [parts.project(attention, norm(prompts), "kv") for norm, attention in pairs]
 
     def fold(self, dtype: torch.dtype) -> None:
@@ -127,7 +134,7 @@ def _open_columns(bias: Tensor, count: int) -> Tensor:
 
 def fault(prompts: nn.Module | None, site: Site, pool: Pool = "backbone") -> str | None:
     """Why these prompts take the hooks, or None where this path is exact."""
-    if not isinstance(prompts, TokenPrompts | PixelPrompts):
+    if not isinstance(prompts, Tokens):
         return "no prompts that are tokens"
     if not prompts.layers:
         return "no block is prompted"
@@ -137,7 +144,7 @@ def fault(prompts: nn.Module | None, site: Site, pool: Pool = "backbone") -> str
     return next((reason for block in dropping if (reason := blocks.fault(block))), None)
 
 
-def _drops(prompts: TokenPrompts | PixelPrompts, layer: int, depth: int) -> bool:
+def _drops(prompts: Tokens, layer: int, depth: int) -> bool:
     """Whether nothing reads what block `layer` answers at the prompt slots."""
     return layer >= prompts.layers[0] and (layer + 1 in prompts.layers or layer == depth - 1)
 
@@ -148,9 +155,10 @@ def attach(prompts: Any, site: Site, attachment: Attachment) -> list[Fused]:
     for layer in range(prompts.layers[0], site.depth):
         block, brings = site.blocks[layer], layer in prompts.layers
         if _drops(prompts, layer, site.depth):
-            found.append(Fused(block, prompts, layer, site.prefix, 0 if brings else prompts.length))
+            entry = None if layer else site.entry
+            found.append(Fused(block, prompts, layer, site.prefix, 0 if brings else prompts.length, entry))
             attachment.set(block, "forward", found[-1])
         else:
             make_room(attachment, site, block, prompts.length)
-            attachment.before(block, Enter(prompts, layer, site.prefix))
+            attachment.before(block, Enter(prompts, layer, site.prefix, None if layer else site.entry))
     return found

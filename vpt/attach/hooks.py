@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vpt.attach.attachment import Attachment
 from vpt.attach.room import make_room, widen
 from vpt.errors import OptionError
-from vpt.prompts import AddedPrompts, FramePrompts, PixelPrompts, TokenPrompts
+from vpt.prompts import AddedPrompts, FramePrompts, Tokens
 from vpt.sites.site import Site
 
 Pool = Literal["backbone", "prompts", "patches", "all"]
@@ -24,10 +24,13 @@ POOLS: tuple[Pool, ...] = ("backbone", "prompts", "patches", "all")
 
 
 class Enter:
-    """Pre-hook of a block: brings the block's own prompts in, and fits masks and biases to those it holds."""
+    """Pre-hook of a block: brings the block's own prompts in, and fits masks and biases to those it holds.
 
-    def __init__(self, prompts: TokenPrompts | PixelPrompts, layer: int, prefix: int) -> None:
-        self.prompts, self.layer, self.prefix = prompts, layer, prefix
+    entry: what prompts go through before they join the tokens, if anything.
+    """
+
+    def __init__(self, prompts: Tokens, layer: int, prefix: int, entry: nn.Module | None = None) -> None:
+        self.prompts, self.layer, self.prefix, self.entry = prompts, layer, prefix, entry
 
     def __call__(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         x, length = args[0], self.prompts.length
@@ -35,7 +38,8 @@ class Enter:
         tokens = x.shape[1] if brings else x.shape[1] - length
         kwargs = widen(kwargs, tokens, self.prefix, length, x.device)
         if brings:
-            new = self.prompts(self.layer, len(x)).to(x.dtype).expand(len(x), -1, -1)
+            new = self.prompts(self.layer, len(x)).to(x.dtype)
+            new = (new if self.entry is None else self.entry(new)).expand(len(x), -1, -1)
             x = torch.cat([x[:, : self.prefix], new, x[:, self.prefix :]], dim=1)
         return (x, *args[1:]), kwargs
 
@@ -97,16 +101,15 @@ def attach(prompts: nn.Module, site: Site, attachment: Attachment, pool: Pool = 
     raise OptionError(f"prompts of type {type(prompts).__name__} cannot be attached to a {site.family} model")
 
 
-@attach.register(TokenPrompts)
-@attach.register(PixelPrompts)
-def _(prompts: TokenPrompts | PixelPrompts, site: Site, attachment: Attachment, pool: Pool = "backbone") -> None:
+@attach.register
+def _(prompts: Tokens, site: Site, attachment: Attachment, pool: Pool = "backbone") -> None:
     if not prompts.layers:
         return
     first, last = prompts.layers[0], site.depth - 1
     for layer in range(first, site.depth):
         block = site.blocks[layer]
         make_room(attachment, site, block, prompts.length)
-        attachment.before(block, Enter(prompts, layer, site.prefix))
+        attachment.before(block, Enter(prompts, layer, site.prefix, None if layer else site.entry))
         if layer + 1 in prompts.layers or (layer == last and pool == "backbone"):
             attachment.after(block, Leave(site.prefix, prompts.length))
     if pool != "backbone":

@@ -4,6 +4,8 @@ where the texts have room for it. This is the definition.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -12,11 +14,15 @@ from vpt.sites.clip_text import TextSite
 
 
 class Insert:
-    """Forward hook of a token embedding: puts `context` into the tokens of `texts`; without these it does nothing."""
+    """Forward hook of a token embedding: puts `context` into the tokens of `texts`; without these it does nothing.
+
+    deeper: what takes the context's places before each of the next blocks, `[J - 1, M, D]` (see `Replace`).
+    """
 
     def __init__(self) -> None:
         self.texts: ClassTexts | None = None
         self.context: Tensor | None = None
+        self.deeper: Tensor | None = None
 
     def __call__(self, embedding: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if self.texts is None or self.context is None:
@@ -24,21 +30,34 @@ class Insert:
         return put(output, self.texts.slots, self.context)
 
 
+class Replace:
+    """Pre-hook of text block `layer`, from the second on: puts that block's own tokens in the context's places."""
+
+    def __init__(self, insert: Insert, layer: int) -> None:
+        self.insert, self.layer = insert, layer
+
+    def __call__(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        texts, deeper = self.insert.texts, self.insert.deeper
+        if texts is None or deeper is None:
+            return args, kwargs
+        return (put(args[0], texts.slots, deeper[self.layer - 1]), *args[1:]), kwargs
+
+
 def put(tokens: Tensor, slots: Tensor, context: Tensor) -> Tensor:
-    """Tokens `[n, L, D]` with `context` `[n or 1, M, D]` at the places `slots` `[n, M]`."""
+    """Tokens `[n, L, D]` with `context` `[M, D]` or `[n or 1, M, D]` at the places `slots` `[n, M]`."""
     if not slots.shape[1]:
         return tokens
     rows = torch.arange(len(tokens), device=tokens.device).unsqueeze(1)
     return tokens.index_put((rows, slots), context.to(tokens.dtype).expand(len(tokens), -1, -1))
 
 
-def encode(site: TextSite, insert: Insert, texts: ClassTexts, contexts: Tensor) -> Tensor:
+def encode(site: TextSite, insert: Insert, texts: ClassTexts, contexts: Tensor, deeper: Tensor | None = None) -> Tensor:
     """Features `[K, T, F]`, not normalised, of T texts with K contexts `[K, 1 or T, M, D]`, by `insert` on the site."""
     found = []
-    insert.texts = texts
+    insert.texts, insert.deeper = texts, deeper
     try:
         for insert.context in contexts:
             found.append(site.model.encode_text(texts.ids, normalize=False))
     finally:
-        insert.texts = insert.context = None
+        insert.texts = insert.context = insert.deeper = None
     return torch.stack(found)

@@ -12,16 +12,24 @@ from vpt.sites.site import Site, Told
 
 
 def whole(site: Site) -> bool:
-    """Whether the steps here are all that the backbone's own `forward` does: it is timm's, and nobody hooks it."""
+    """Whether the steps here are all that the backbone's own `forward` does: it is stock, and nobody hooks it."""
     backbone = site.backbone
     hooked = backbone._forward_hooks or backbone._forward_pre_hooks or "forward" in backbone.__dict__
-    return type(backbone).forward.__module__.startswith("timm.") and not hooked
+    return type(backbone).forward.__module__.startswith(("timm.", "open_clip.")) and not hooked
 
 
 def forward(site: Site, images: Tensor) -> Tensor:
     """Logits `[B, C]` of images `[B, 3, H, W]`, with the prompts that are attached to `site`."""
     tokens, told = site.enter(site.backbone, images)
-    return leave(site, through(site, tokens, told, 0, site.depth))
+    return site.leave(through(site, tokens, told, 0, site.depth))
+
+
+def bare(site: Site, images: Tensor) -> Tensor:
+    """What the backbone answers for images `[B, 3, H, W]` without what is attached to its blocks."""
+    tokens, told = site.enter(site.backbone, images)
+    for block, kwargs in zip(site.blocks, told, strict=True):
+        tokens = type(block).forward(block, tokens, **kwargs)
+    return site.leave(tokens)
 
 
 def through(site: Site, tokens: Tensor, told: Told, start: int, stop: int) -> Tensor:
@@ -37,13 +45,6 @@ def through(site: Site, tokens: Tensor, told: Told, start: int, stop: int) -> Te
     return tokens
 
 
-def leave(site: Site, tokens: Tensor) -> Tensor:
-    """Logits `[B, C]` from the tokens after the last block."""
-    backbone: Any = site.backbone
-    logits: Tensor = backbone.forward_head(backbone.norm(tokens))
-    return logits
-
-
 def rows_read(site: Site) -> int | None:
     """How many of the first tokens pooling reads, if the last block is fused and they are part of the prefix."""
     count = {"first": 1, "prefix": site.prefix}.get(site.reads)
@@ -52,6 +53,5 @@ def rows_read(site: Site) -> int | None:
 
 
 def _call(site: Site, block: nn.Module, tokens: Tensor, told: dict[str, Any]) -> Tensor:
-    backbone: Any = site.backbone
-    out: Tensor = checkpoint(block, tokens, **told) if backbone.grad_checkpointing else block(tokens, **told)
+    out: Tensor = checkpoint(block, tokens, **told) if site.recomputes else block(tokens, **told)
     return out

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
+from textwrap import shorten
 from typing import Any
 
 from timm.models import load_state_dict as read_state_dict
@@ -18,6 +19,12 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 SHOWN = 8  # names listed per kind of mismatch
+LONGEST = 300  # characters of another library's error
+
+
+def brief(error: Exception) -> str:
+    """Another library's error on one line of bearable length."""
+    return shorten(str(error), LONGEST) or type(error).__name__
 
 
 def load_checkpoint(model: nn.Module, path: Path) -> None:
@@ -31,14 +38,19 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
     load_state(model, read(path), origin=str(path))
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file by name; nothing in the file is ever executed."""
+def check_file(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
+    """Raise `WeightsUnavailable` where there is no file, `OptionError` where its suffix is none of `suffixes`."""
     if not path.is_file():
         raise WeightsUnavailable(f"checkpoint {str(path)!r} is not a file on this machine")
-    if path.suffix not in SUFFIXES:
+    if path.suffix not in suffixes:
         raise OptionError(
-            f"checkpoint {str(path)!r} is a {path.suffix or 'file with no suffix'}; accepted: {', '.join(SUFFIXES)}"
+            f"checkpoint {str(path)!r} is a {path.suffix or 'file with no suffix'}; accepted: {', '.join(suffixes)}"
         )
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file by name; nothing in the file is ever executed."""
+    check_file(path)
     try:
         state: dict[str, Tensor] = read_state_dict(str(path), device="cpu", weights_only=True)
     except UnpicklingError as error:

@@ -38,24 +38,39 @@ def build(**vision: Any) -> CLIP:
     return CLIP(CONFIG["embed_dim"], {**CONFIG["vision_cfg"], **vision}, dict(CONFIG["text_cfg"]))
 
 
-def embedded_clip() -> CLIP:
+def embedded_clip(image_size: int | None = None, *, checkpoint: Path | None = None, pretrained: bool = True) -> CLIP:
     """The embedded CLIP with its pretrained weights, in eval mode.
 
     Words that its training never saw have rows drawn anew from a fixed seed, as wide as the trained ones: texts of such
     words differ from each other, but mean nothing.
+    image_size: height and width in pixels where not 64; open_clip resamples the position embeddings.
+    checkpoint: another file of weights instead of the package's. pretrained: False for random weights.
     Raises `WeightsUnavailable` where the package was built without them, `ArtifactError` where they are damaged.
     """
-    tensors = {name: t.float() if t.is_floating_point() else t for name, t in _read().items()}
-    tensors[TABLE] = whole_table(tensors[TABLE], tensors.pop(ROWS), CONFIG["text_cfg"]["vocab_size"])
-    with torch.random.fork_rng(devices=[]):
-        model = build()
-    model.load_state_dict(tensors)
+    from open_clip import load_checkpoint
+    from open_clip.model import resize_pos_embed
+
+    size = image_size or CONFIG["vision_cfg"]["image_size"]
+    with torch.random.fork_rng(devices=[], enabled=pretrained or checkpoint is not None):
+        model = build(image_size=size)
+    if checkpoint is not None:
+        load_checkpoint(model, str(checkpoint))
+    elif pretrained:
+        tensors = _tensors()
+        resize_pos_embed(tensors, model)
+        model.load_state_dict(tensors)
     model.visual.image_mean, model.visual.image_std = MEAN, STD
     model.visual.preprocess_cfg = dict(
-        size=CONFIG["vision_cfg"]["image_size"], mode="RGB", mean=MEAN, std=STD, interpolation="bilinear",
-        resize_mode="squash", fill_color=0,
-    )  # fmt: skip
+        size=size, mode="RGB", mean=MEAN, std=STD, interpolation="bilinear", resize_mode="squash", fill_color=0
+    )
     return model.eval()
+
+
+def _tensors() -> dict[str, Tensor]:
+    """The package's weights in float32, by their names in the model."""
+    tensors = {name: t.float() if t.is_floating_point() else t for name, t in _read().items()}
+    tensors[TABLE] = whole_table(tensors[TABLE], tensors.pop(ROWS), CONFIG["text_cfg"]["vocab_size"])
+    return tensors
 
 
 def known_tokens() -> Tensor:

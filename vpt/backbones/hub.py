@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +9,8 @@ import timm
 import torch
 from torch import nn
 
+from vpt.backbones import network
 from vpt.errors import WeightsUnavailable
-
-PROBE_SECONDS = 5.0
 
 
 def create_pretrained(name: str, **arguments: Any) -> nn.Module:
@@ -67,15 +63,8 @@ def _file_names(cfg: Any) -> tuple[str, ...]:
 
 def _reach(name: str, cfg: Any) -> None:
     """Ask the publisher's host once; raises `WeightsUnavailable` where it does not answer."""
-    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise _unavailable(name, cfg, "HF_HUB_OFFLINE is set")
-    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co") if cfg.hf_hub_id else cfg.url
-    try:
-        urllib.request.urlopen(urllib.request.Request(host, method="HEAD"), timeout=PROBE_SECONDS).close()
-    except urllib.error.HTTPError:
-        return  # it answered
-    except (OSError, ValueError) as error:
-        raise _unavailable(name, cfg, f"{host} does not answer: {getattr(error, 'reason', error)}") from error
+    if (fault := network.out_of_reach(network.hub() if cfg.hf_hub_id else cfg.url)) is not None:
+        raise _unavailable(name, cfg, fault)
 
 
 def _unavailable(name: str, cfg: Any, reason: str) -> WeightsUnavailable:

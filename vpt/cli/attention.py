@@ -13,7 +13,8 @@ from torch import Tensor
 from vpt.data import ImageDataset
 from vpt.data.decode import Pixels
 from vpt.errors import OptionError
-from vpt.runs.restore import Restored
+from vpt.methods import TunedClip
+from vpt.runs.restore import Ready
 from vpt.training import class_attention
 from vpt.training.attention import heat
 
@@ -21,7 +22,16 @@ SIDE = 448
 """Height of a written picture in pixels; it is twice as wide."""
 
 
-def write_maps(saved: Restored, dataset: ImageDataset, folder: Path, *, batch_size: int = 32) -> list[Path]:
+def check_maps(ready: Ready) -> None:
+    """Raise `OptionError` for a model of a family whose attention is not drawn."""
+    if isinstance(ready.model, TunedClip):
+        raise OptionError(
+            f"--attention draws timm models; this is {ready.model.method!r} on open_clip's "
+            f"{type(ready.model.backbone).__name__}"
+        )
+
+
+def write_maps(ready: Ready, dataset: ImageDataset, folder: Path, *, batch_size: int = 32) -> list[Path]:
     """One PNG per picture: as the model sees it, and the same under its attention map.
 
     Raises `OptionError` for a model that pools without a class token, or whose attention is of an unknown kind.
@@ -30,15 +40,15 @@ def write_maps(saved: Restored, dataset: ImageDataset, folder: Path, *, batch_si
 
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for index, (name, one) in enumerate(zip(_names(dataset), _maps(saved, dataset, batch_size), strict=True)):
+    for index, (name, one) in enumerate(zip(_names(dataset), _maps(ready, dataset, batch_size), strict=True)):
         Image.fromarray(_side_by_side(dataset.pixels(index), one)).save(folder / name)
         written.append(folder / name)
     return written
 
 
-def _maps(saved: Restored, dataset: ImageDataset, batch_size: int) -> Iterator[Tensor]:
+def _maps(ready: Ready, dataset: ImageDataset, batch_size: int) -> Iterator[Tensor]:
     """The attention map `[1, H', W']` of each picture in turn."""
-    device, backbone = next(saved.model.parameters()).device, saved.model.backbone
+    device, backbone = next(ready.model.parameters()).device, ready.model.backbone
     for start in range(0, len(dataset), batch_size):
         rows = range(start, min(start + batch_size, len(dataset)))
         maps = class_attention(backbone, torch.stack([dataset[i]["image"] for i in rows]).to(device))

@@ -20,6 +20,7 @@ def backbones(
     from fnmatch import fnmatch
 
     from vpt.backbones import names
+    from vpt.backbones.clip_names import installed
 
     known = names(pretrained=pretrained)
     wanted = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
@@ -28,4 +29,6 @@ def backbones(
         raise OptionError(f"no backbone like {pattern!r}{nearest(pattern, known)}")
     for name in found:
         print(name)
-    note(f"{len(found)} of {len(known)} backbones; weights of all but 'embedded' come from the hub or --checkpoint")
+    own = "weights of all but the embedded ones come from the hub or --checkpoint"
+    missing = "" if installed() else "; open_clip's are not among them: pip install 'vpt[clip]'"
+    note(f"{len(found)} of {len(known)} backbones; {own}{missing}")

@@ -1,4 +1,4 @@
-"""The `vpt` command: `vpt train | evaluate | predict | backbones | methods | data`."""
+"""The `vpt` command: `vpt train | evaluate | predict | read | backbones | methods | data`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from vpt.cli.data import data
 from vpt.cli.evaluate import evaluate
 from vpt.cli.methods import methods
 from vpt.cli.predict import predict
+from vpt.cli.read import read
 from vpt.cli.train import train
 from vpt.errors import OptionError, VptError
 from vpt.runs.console import note
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (train, evaluate, predict, backbones, methods):
+for command in (train, evaluate, predict, read, backbones, methods):
     app.command()(command)
 app.add_typer(data)
 

@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 
 
 def methods(name: Annotated[str | None, typer.Argument(help="Show one method's options.")] = None) -> None:
-    """List the methods, or the options of one."""
-    from vpt.methods import describe, names
+    """List the methods for timm and for open_clip models, or the options of one."""
+    from vpt.methods.method import FAMILIES, describe, families, names
 
     if name is None:
-        rows = [[n, describe(n).summary, ", ".join(describe(n).options)] for n in names()]
-        table(["method", "what it learns", "options (method.options.NAME=VALUE)"], rows)
+        shown = [describe(n, family) for family in FAMILIES for n in names(family)]
+        rows = [[m.name, m.family, m.summary, ", ".join(m.options)] for m in shown]
+        table(["method", "models", "what it learns", "options (method.options.NAME=VALUE)"], rows)
         return
-    method = describe(name)
-    print(f"{method.name}: {method.summary}")
-    if method.options:
-        facts("default", {option: _default(p) for option, p in method.options.items()})
+    for method in [describe(name, family) for family in families(name)] or [describe(name)]:  # the latter raises
+        print(f"{method.name} ({method.family}): {method.summary}")
+        if method.options:
+            facts("default", {option: _default(p) for option, p in method.options.items()})
 
 
 def _default(parameter: inspect.Parameter) -> str:

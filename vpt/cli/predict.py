@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vpt.cli.classnames import class_names
 from vpt.errors import DataError, OptionError
 from vpt.runs.console import note, notes, table
 
 if TYPE_CHECKING:
     from vpt.cli.predictions import Prediction
+    from vpt.runs.restore import Ready
 
 
 class Format(StrEnum):
@@ -27,10 +29,18 @@ class Format(StrEnum):
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or an artefact's.")],
-    inputs: Annotated[
-        list[Path], typer.Argument(metavar="PICTURES...", help="Files, or folders (with all below them).")
+    items: Annotated[
+        list[Path],
+        typer.Argument(metavar="[RUN] PICTURES...", help="A run's folder, or an artefact's, then files or folders."),
     ],
+    task: Annotated[Path | None, typer.Option(help="The run, where it is not the first argument.")] = None,
+    classnames: Annotated[
+        list[str] | None,
+        typer.Option(help="Classes for a CLIP: names with commas between, or a .txt file with one on each line."),
+    ] = None,
+    template: Annotated[
+        list[str] | None, typer.Option(help="Without a task: a sentence with {} for the name; several are averaged.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes per picture.")] = 5,
     format: Annotated[
         Format | None, typer.Option("--format", "-f", help="By default that of --out, else a table.")
@@ -39,32 +49,80 @@ def predict(
     attention: Annotated[
         Path | None, typer.Option(help="Write a picture of where the class token looks, per input, here.")
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="The backbone, where the artefact does not say.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="The backbone, where no task says.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Its weights, where they lie elsewhere now.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="A folder with its Hugging Face tokenizer.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     force: Annotated[bool, typer.Option("--force", help="Accept another backbone than the task's own.")] = False,
 ) -> None:
-    """Name what is on pictures, with probabilities."""
-    from vpt.cli.attention import write_maps
+    """Name what is on pictures, with probabilities.
+
+    \b
+    vpt predict runs/digits-deep PICTURES
+    vpt predict PICTURES --backbone embedded-clip --classnames "cat, sea lion"
+    vpt predict runs/digits-clip-coop PICTURES --classnames "cat, sea lion"
+
+    The second needs no task; the third takes a learned context to other classes.
+    """
+    from vpt.cli.attention import check_maps, write_maps
     from vpt.cli.predictions import pictures, predictions
-    from vpt.runs.restore import restore
     from vpt.training.files import write_atomically
 
     chosen = settle(format, out)
+    run, inputs = tell_apart(items, task, named=classnames is not None and backbone is not None)
     files = collect(inputs)
     with notes(quiet=chosen is not Format.table):
-        saved = restore(run, backbone=backbone, checkpoint=checkpoint, force=force)
-        dataset = pictures(saved, files)
-        found = predictions(saved, dataset, top=top, batch_size=batch_size)
+        ready = _ready(run, class_names(classnames), template, backbone, checkpoint, tokenizer, force=force)
+        if attention is not None:
+            check_maps(ready)
+        dataset = pictures(ready, files)
+        found = predictions(ready, dataset, top=top, batch_size=batch_size)
     if chosen is Format.table:
-        table(["picture", *(f"{i + 1}." for i in range(min(top, len(saved.classes))))], [_row(p) for p in found])
+        table(["picture", *(f"{i + 1}." for i in range(min(top, len(ready.classes))))], [_row(p) for p in found])
     else:
         text = as_csv(found) if chosen is Format.csv else as_json(found)
         write = sys.stdout.write if out is None else partial(write_atomically, out)
         write(text)
     if attention is not None:
-        written = write_maps(saved, dataset, attention, batch_size=batch_size)
+        written = write_maps(ready, dataset, attention, batch_size=batch_size)
         note(f"{len(written)} attention maps in {attention}")
+
+
+def tell_apart(items: Sequence[Path], task: Path | None, *, named: bool) -> tuple[Path | None, list[Path]]:
+    """The task, if any, and the pictures: the first item is the task where no option is.
+
+    named: whether backbone and classes are given, which do without a task; then the first item may be a picture, too.
+    Raises `OptionError` where no picture is left.
+    """
+    from vpt.runs.record import is_run
+
+    first = task is None and not (named and not is_run(items[0]))
+    run, pictures = (items[0], list(items[1:])) if first else (task, list(items))
+    if not pictures:
+        raise OptionError(
+            f"{items[0]} is taken for the run, and no picture is given; without a run, give --backbone and --classnames"
+        )
+    return run, pictures
+
+
+def _ready(
+    run: Path | None, classnames: Sequence[str] | None, templates: Sequence[str] | None, backbone: str | None,
+    checkpoint: Path | None, tokenizer: Path | None, *, force: bool,
+) -> Ready:  # fmt: skip
+    """The model of a task, or of class names alone."""
+    from vpt.runs.restore import restore, zero_shot
+
+    if run is None:
+        return zero_shot(
+            classnames or (), backbone=backbone or "", checkpoint=checkpoint, tokenizer=tokenizer, templates=templates
+        )
+    if templates is not None:
+        raise OptionError(
+            f"--template given; {run} has texts of its own, templates are for --backbone and --classnames"
+        )
+    return restore(
+        run, backbone=backbone, checkpoint=checkpoint, tokenizer=tokenizer, force=force, classnames=classnames
+    )
 
 
 def settle(format: Format | None, out: Path | None) -> Format:

@@ -1,4 +1,4 @@
-"""Probabilities for picture files, from a saved task."""
+"""Probabilities for picture files, from a saved task or from class names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from vpt.data import ImageDataset, ImageSet
 from vpt.data.pictures import Files
-from vpt.runs.restore import Restored
+from vpt.runs.restore import Ready
 
 
 @dataclass(frozen=True)
@@ -21,22 +21,22 @@ class Prediction:
     classes: list[tuple[str, float]]
 
 
-def pictures(saved: Restored, files: Sequence[Path]) -> ImageDataset:
-    """Picture files as the saved task takes them; their labels are unknown and stand as 0.
+def pictures(ready: Ready, files: Sequence[Path]) -> ImageDataset:
+    """Picture files as the model takes them; their labels are unknown and stand as 0.
 
     Raises `DataError` naming every file that is no readable image.
     """
-    images = ImageSet("pictures", saved.classes, [0] * len(files), Files(tuple(map(str, files))), "files")
+    images = ImageSet("pictures", ready.classes, [0] * len(files), Files(tuple(map(str, files))), "files")
     images.verify()
-    return ImageDataset(images, saved.preprocessing)
+    return ImageDataset(images, ready.preprocessing)
 
 
-def predictions(saved: Restored, dataset: ImageDataset, *, top: int = 5, batch_size: int = 32) -> list[Prediction]:
+def predictions(ready: Ready, dataset: ImageDataset, *, top: int = 5, batch_size: int = 32) -> list[Prediction]:
     """One `Prediction` per picture of `pictures(...)`, in order."""
     from vpt.training import predict
 
-    logits, _ = predict(saved.model, dataset, batch_size=batch_size)
-    values, order = torch.from_numpy(logits).softmax(1).topk(min(top, len(saved.classes)), dim=1)
+    logits, _ = predict(ready.model, dataset, batch_size=batch_size)
+    values, order = torch.from_numpy(logits).softmax(1).topk(min(top, len(ready.classes)), dim=1)
     files = [Path(dataset.images.describe(i)) for i in range(len(dataset))]
     rows = zip(files, values.tolist(), order.tolist(), strict=True)
-    return [Prediction(f, [(saved.classes[c], p) for p, c in zip(ps, cs, strict=True)]) for f, ps, cs in rows]
+    return [Prediction(f, [(ready.classes[c], p) for p, c in zip(ps, cs, strict=True)]) for f, ps, cs in rows]

@@ -21,7 +21,9 @@ def train(
         list[str] | None,
         typer.Argument(metavar="[CONFIG.yaml] [NAME=VALUE]...", help="A file, then overrides like train.lr=0.001."),
     ] = None,
-    backbone: Annotated[Text, typer.Option(help="embedded, or a timm name (backbone.name).")] = None,
+    backbone: Annotated[
+        Text, typer.Option(help="embedded, embedded-clip, or a name of `vpt backbones` (backbone.name).")
+    ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Its weights, from a file (backbone.checkpoint).")] = None,
     data: Annotated[
         Text, typer.Option(help="An embedded task, a source, or SOURCE:NAME (data.source, data.name).")
@@ -42,6 +44,7 @@ def train(
     \b
     vpt train --data digits --method deep --epochs 20
     vpt train configs/digits.yaml method.options.length=5 seeds=[0,1,2]
+    vpt train --data digits --backbone embedded-clip --method coop
 
     Run again, an interrupted run goes on and a finished one is left alone.
     """

@@ -55,7 +55,7 @@ class ImageSet:
         """Images in memory, `uint8 [n, H, W]` or `[n, H, W, 3]`; classes default to the numbers 0 .. max(labels)."""
         wrong = [i for i, image in enumerate(images) if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,))]
         if wrong:
-            raise DataError(f"{name}: images must be uint8 [H, W] or [H, W, 3]; wrong at {_some(wrong)}")
+            raise DataError(f"{name}: images must be uint8 [H, W] or [H, W, 3]; wrong at {some(wrong)}")
         if classes is None:
             classes = [str(c) for c in range(int(np.max(np.array(labels), initial=-1)) + 1)]
         return cls(name, classes, labels, Arrays(name, images), "arrays")
@@ -72,7 +72,7 @@ class ImageSet:
         if len(outside):
             raise DataError(
                 f"{self.name}: labels must be 0 .. {len(self.classes) - 1} ({len(self.classes)} classes); outside are "
-                + _some([f"{self.describe(int(i))}: {labels[i]}" for i in outside])
+                + some([f"{self.describe(int(i))}: {labels[i]}" for i in outside])
             )
         labels = labels.astype(np.int64)
         labels.setflags(write=False)
@@ -140,7 +140,7 @@ class ImageSet:
             )
         outside = [int(i) for i in chosen if not 0 <= i < len(self)]
         if outside:
-            raise DataError(f"{self.name}: has images 0 .. {len(self) - 1}, asked for {_some(outside)}")
+            raise DataError(f"{self.name}: has images 0 .. {len(self) - 1}, asked for {some(outside)}")
         chosen = chosen.astype(np.int64)
         return ImageSet(
             self.name, self.classes, self.labels[chosen], self._pictures, self.route, self._positions[chosen]
@@ -155,6 +155,15 @@ class ImageSet:
     def with_classes(self, classes: Sequence[str]) -> ImageSet:
         """The same images and labels under other class names; raises `DataError` where a label has none."""
         return ImageSet(self.name, classes, self.labels, self._pictures, self.route, self._positions)
+
+    def of_classes(self, chosen: Sequence[int]) -> ImageSet:
+        """The images whose labels are `chosen`, which become 0, 1, ... in that order; the other classes are no more."""
+        new = np.full(len(self.classes), -1)
+        new[list(chosen)] = np.arange(len(chosen))
+        kept = np.flatnonzero(new[self.labels] >= 0)
+        labels = new[self.labels[kept]]
+        classes = [self.classes[c] for c in chosen]
+        return ImageSet(self.name, classes, labels, self._pictures, self.route, self._positions[kept])
 
     def join(self, other: ImageSet, name: str | None = None) -> ImageSet:
         """These images, then those of `other`, which must have the same classes."""
@@ -206,6 +215,7 @@ def refuse(faults: Sequence[str], total: int, name: str) -> None:
         raise DataError("\n  ".join([f"{name}: {len(faults)} of {total} images cannot be used:", *faults]))
 
 
-def _some(things: Sequence[Any], most: int = 5) -> str:
-    more = f" and {len(things) - most} more" if len(things) > most else ""
+def some(things: Sequence[Any], most: int = 5) -> str:
+    """The first `most` of `things`, with commas between, and how many more there are."""
+    more = f" and {len(things) - most:,} more" if len(things) > most else ""
     return ", ".join(str(thing) for thing in things[:most]) + more

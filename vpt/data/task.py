@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -54,6 +55,11 @@ class Task:
     def sets(self) -> dict[str, ImageSet]:
         """The three sets by name."""
         return {"train": self.train, "val": self.val, "test": self.test}
+
+    def with_sets(self, change: Callable[[ImageSet], ImageSet]) -> Task:
+        """This task with `change` done to each of its sets, `whole` among them; all else stays."""
+        whole = None if self.whole is None else change(self.whole)
+        return replace(self, train=change(self.train), val=change(self.val), test=change(self.test), whole=whole)
 
     def verify(self, progress: Progress | None = None) -> None:
         """Decodes every image of the task once. Raises `DataError` listing all bad ones."""

@@ -74,22 +74,25 @@ class Method:
         return {name: options.get(name, parameter.default) for name, parameter in self.options.items()}
 
 
-_METHODS: dict[str, Method] = {}
+FAMILIES: tuple[Family, ...] = ("timm", "open_clip")
+
+_METHODS: dict[tuple[str, Family], Method] = {}
 Build = TypeVar("Build", bound=Callable[..., Any])
 
 
 def method(name: str, family: Family = "timm") -> Callable[[Build], Build]:
-    """Register `build(site, generator, **options)` as the method `name`; its docstring describes it.
+    """Register `build(site, generator, **options)` as the method `name` of a family; its docstring describes it.
 
     It answers a `Learned`; of an open_clip method see `vpt.methods.clip.learned.clip_method`.
     """
 
     def register(build: Build) -> Build:
-        if name in _METHODS and _METHODS[name].build.__module__ != build.__module__:
-            raise OptionError(f"method {name!r} is already registered by {_METHODS[name].build.__module__}")
+        known = _METHODS.get((name, family))
+        if known is not None and known.build.__module__ != build.__module__:
+            raise OptionError(f"method {name!r} is already registered by {known.build.__module__}")
         options = dict(list(inspect.signature(build).parameters.items())[2:])
         summary = (inspect.getdoc(build) or "").split("\n")[0]
-        _METHODS[name] = Method(name, summary, build, options, family)
+        _METHODS[name, family] = Method(name, summary, build, options, family)
         return build
 
     return register
@@ -104,20 +107,29 @@ def _import_all() -> None:
 def names(family: Family | None = None) -> list[str]:
     """Every registered method, or those for the models of one family, sorted."""
     _import_all()
-    return sorted(name for name, found in _METHODS.items() if family in (None, found.family))
+    return sorted({name for name, own in _METHODS if family in (None, own)})
 
 
-def describe(name: str) -> Method:
-    """The method of that name. Raises `OptionError` with the nearest name for an unknown one."""
-    if name not in names():
-        raise unknown("method", name, names())
-    return _METHODS[name]
+def families(name: str) -> list[Family]:
+    """The families that have a method of that name; none for an unknown one."""
+    return [family for family in FAMILIES if name in names(family)]
+
+
+def describe(name: str, family: Family | None = None) -> Method:
+    """The method of that name in a family, or in the first that has it.
+
+    Raises `OptionError` with the nearest name for an unknown one.
+    """
+    own = families(name) if family is None else [family]
+    if not own or name not in names(own[0]):
+        raise unknown("method", name, names(family))
+    return _METHODS[name, own[0]]
 
 
 def build(name: str, site: Site, seed: int, options: dict[str, Any]) -> tuple[Learned, dict[str, Any]]:
     """What method `name` learns on `site`, and its full options. Raises `OptionError` for a backbone in use."""
     check_free(site.backbone)
-    chosen = describe(name)
+    chosen = describe(name, "timm")
     full = chosen.bind(options)
     learned: Learned = chosen.build(site, torch.Generator().manual_seed(seed), **full)
     return learned, full

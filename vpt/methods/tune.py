@@ -13,7 +13,7 @@ from vpt.errors import OptionError
 from vpt.methods.clip.tune_clip import tune_clip
 from vpt.methods.clip.tuned_clip import TunedClip
 from vpt.methods.heads import HeadInit, heads
-from vpt.methods.method import build, describe, names
+from vpt.methods.method import build, describe, families, names
 from vpt.methods.tuned import Tuned
 from vpt.sites import find
 from vpt.sites.clip_text import is_open_clip
@@ -93,13 +93,13 @@ def tune(
 
 
 def _check_family(model: nn.Module, method: str, clip: bool) -> None:
-    family = describe(method).family
-    if clip and family == "timm":
+    known = families(describe(method).name)
+    if clip and "open_clip" not in known:
         raise OptionError(
             f"method {method!r} is for timm models; this is open_clip's {type(model).__name__}, which takes: "
             f"{', '.join(names('open_clip'))}"
         )
-    if not clip and family == "open_clip":
+    if not clip and "timm" not in known:
         raise OptionError(
             f"method {method!r} learns of class names, with the text tower of an open_clip model; this "
             f"{type(model).__module__}.{type(model).__qualname__} has none. Without one: {', '.join(names('timm'))}"

@@ -40,9 +40,12 @@ class ClassTexts(nn.Module):
 
 
 def with_context(
-    words: Words, names: Sequence[str], length: int, context: int, position: Position = "end"
-) -> ClassTexts:
+    words: Words, names: Sequence[str], length: int, context: int, position: Position = "end",
+    after: Sequence[int] = (),
+) -> ClassTexts:  # fmt: skip
     """The texts of C class names with `context` tokens M to be learned, each of `length` tokens L.
+
+    after: ids of fixed tokens between the context and a name that stands at its end.
 
     Raises one `OptionError` with all that is wrong: M, and names that are too long, doubled, empty or not in the
     vocabulary.
@@ -50,26 +53,32 @@ def with_context(
     if position not in get_args(Position):
         raise unknown("position", position, get_args(Position))
     check_positive("context_length", context)
-    around = len(words.start) + len(words.end)
+    if after and position != "end":
+        raise OptionError(f"position is {position!r}; accepted: 'end', since fixed words follow the context")
+    around = len(words.start) + len(words.end) + len(after)
     if context > (most := length - around - 1):
         raise OptionError(
             f"context_length is {context}; accepted: 1 to {most}, since this model's texts have {length} tokens, "
-            f"{around} of them special, and a name needs one at least"
+            f"{around} of them special or fixed, and a name needs one at least"
         )
     check_names(words, names)
-    sentences, own = words([f"{_clean(n)}." for n in names]), words([_clean(n) for n in names])
+    inside = position == "end" or (position == "middle" and context > 1)
+    sentences, own = words([f"{_clean(n)}." for n in names], inside), words([_clean(n) for n in names], inside)
     room = length - around - context
     long = [
-        f"{name!r} has {len(ids)} tokens with its full stop, {room} fit beside a context of {context}"
+        f"{name!r} has {len(ids)} tokens with its full stop, {room} fit beside a context of {context + len(after)}"
         for name, ids in zip(names, sentences, strict=True)
         if len(ids) > room
     ]
     if long:
         raise OptionError(f"{len(long)} of {len(names)} classnames are too long: {'; '.join(long)}")
-    filled = [_place(ids, len(name), words.filler, context, position) for ids, name in zip(sentences, own, strict=True)]
+    filled = [
+        _place([*after, *ids], len(after) + len(name), words.filler, context, position)
+        for ids, name in zip(sentences, own, strict=True)
+    ]
     ids = torch.tensor([words.row(tokens, length) for tokens, _ in filled])
     slots = torch.tensor([slots for _, slots in filled]) + len(words.start)
-    return ClassTexts(ids, slots, len(words.start) + context if position == "end" else 0)
+    return ClassTexts(ids, slots, len(words.start) + context + len(after) if position == "end" else 0)
 
 
 def with_templates(words: Words, names: Sequence[str], templates: Sequence[str], length: int) -> ClassTexts:
@@ -111,6 +120,8 @@ def _faults(words: Words, names: Sequence[str]) -> Iterator[str]:
             yield f"{name!r} (name {place}) has {', '.join(map(repr, foreign))}, which the tokenizer does not know"
         elif not tokens[place]:
             yield f"of {name!r} (name {place}) the tokenizer leaves nothing"
+        elif words.unknown in tokens[place]:
+            yield f"{name!r} (name {place}) has a word that the tokenizer does not know"
         elif words.special(tokens[place]):
             yield f"{name!r} (name {place}) holds the tokenizer's own start or end"
         elif (first := places.setdefault(tokens[place], place)) != place:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from vpt.prompts.init import Initializer, uniform
+from vpt.prompts.init import Initializer, normal, uniform
 from vpt.prompts.prompts import Prompts
 
 
@@ -29,10 +29,30 @@ class Context(Prompts):
         shape = (length, width) if classes is None else (classes, length, width)
         self.length, self.per_class = length, classes is not None
         self.tokens = nn.Parameter(init(shape, generator))
+        self.deeper: Tensor | None
+        self.register_parameter("deeper", None)  # of text blocks after the first
 
     def forward(self) -> Tensor:
         """The context as `[K, 1 or C, M, D]`; K is 1."""
         return self.tokens[None] if self.per_class else self.tokens[None, None]
+
+
+class LayeredContext(Context):
+    """M tokens for every class name, and M others that take their places before each of the next blocks.
+
+    depth: blocks J that get tokens of their own, the first one included; `deeper` is `[J - 1, M, D]`, N(0, 0.02²).
+    """
+
+    def __init__(
+        self, width: int, length: int, depth: int, init: Initializer, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(width, length, init, generator=generator)
+        self.depth = depth
+        self.deeper = nn.Parameter(normal(0.02)((depth - 1, length, width), generator))
+
+    def at(self, layer: int) -> Tensor:
+        """The tokens `[M, D]` that enter block `layer`."""
+        return self.tokens if not layer or self.deeper is None else self.deeper[layer - 1]
 
 
 class ConditionalContext(Prompts):
@@ -42,6 +62,7 @@ class ConditionalContext(Prompts):
     """
 
     per_class = False
+    deeper: Tensor | None = None  # of text blocks after the first
 
     def __init__(
         self, width: int, length: int, features: int, init: Initializer, generator: torch.Generator | None = None
@@ -50,8 +71,8 @@ class ConditionalContext(Prompts):
         self.length = length
         self.tokens = nn.Parameter(init((length, width), generator))
         hidden = max(1, features // 16)
-        steps = {"linear1": _linear(features, hidden, generator), "relu": nn.ReLU()}
-        self.meta_net = nn.Sequential(OrderedDict(steps | {"linear2": _linear(hidden, width, generator)}))
+        steps = {"linear1": linear(features, hidden, generator), "relu": nn.ReLU()}
+        self.meta_net = nn.Sequential(OrderedDict(steps | {"linear2": linear(hidden, width, generator)}))
 
     def forward(self, images: Tensor) -> Tensor:
         """The contexts `[B, 1, M, D]` of images with normalised features `[B, F]`."""
@@ -77,7 +98,7 @@ class Residuals(Prompts):
         return self.scale * self.tokens
 
 
-def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
+def linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
     """torch's own start of a linear layer, U(±1 / sqrt(inputs)), from `generator`, not from the global state."""
     linear: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
     start = uniform(inputs**-0.5)

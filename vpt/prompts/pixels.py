@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from vpt.errors import OptionError
 from vpt.prompts.init import Initializer
 from vpt.prompts.prompts import Prompts
-from vpt.prompts.tokens import check_positive
+from vpt.prompts.tokens import Tokens, check_positive
 
 
-class PixelPrompts(Prompts):
+class PixelPrompts(Tokens):
     """P learned patches of pixels, which the frozen patch embedding turns into P tokens for the first block.
 
     The paper's "prepend-pixel" (arXiv:2203.12119, figure 5). `embed` maps pixels `[1, 3, ph, P * pw]` to `[1, P, D]`.

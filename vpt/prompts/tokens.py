@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
@@ -16,7 +17,18 @@ from vpt.prompts.prompts import Prompts
 DropoutMode = Literal["step", "sample"]
 
 
-class TokenPrompts(Prompts):
+class Tokens(Prompts, ABC):
+    """Base of all prompts that are P tokens for each block in `layers`, which are ascending."""
+
+    length: int
+    layers: tuple[int, ...]
+
+    @abstractmethod
+    def forward(self, layer: int, batch: int) -> Tensor:
+        """The tokens that enter block `layer`: `[1, P, D]`, or `[B, P, D]` where they differ between images."""
+
+
+class TokenPrompts(Tokens):
     """Learned tokens for the blocks in `layers`.
 
     Parameters

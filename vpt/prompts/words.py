@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Sequence
+from types import FunctionType
 
 import torch
 from torch import Tensor
@@ -38,19 +39,45 @@ class Words:
         if not (own := self._inner(filler)):
             raise OptionError("this tokenizer makes no token of an x, which stands for learned tokens")
         self.filler = own[0]
+        self._apart = len(own) if self(["x x"])[0] != own * 2 else 0
 
-    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text."""
+    def __call__(self, texts: Sequence[str], inside: bool = False) -> list[list[int]]:
+        """The ids of each text. inside: as it reads after other words, which RoBERTa's tokenizer tells apart."""
         if not texts:
             return []
-        longest = max(len(text.encode(errors="replace")) for text in texts)  # no tokenizer makes more tokens than bytes
-        rows = self._ask(list(texts), longest + len(self.start) + len(self.end) + 8)
+        if inside and self._apart:
+            return [ids[self._apart :] for ids in self([f"x {text}" for text in texts])]
+        around = len(self.start) + len(self.end) + 8
+        longest = max(len(text.encode(errors="replace")) for text in texts)  # few make more tokens than bytes
+        rows = self._ask(list(texts), longest + around)
+        if (rows[:, -2:] != self.pad).any():  # Unicode's normal forms make up to 11 bytes of one
+            rows = self._ask(list(texts), 16 * longest + around)
         return [self._inner(_strip(row)) for row in rows]
 
     def row(self, tokens: Sequence[int], length: int) -> list[int]:
         """`tokens` between start and end, filled up to `length`."""
         text = [*self.start, *tokens, *self.end]
         return text + [self.pad] * (length - len(text))
+
+    def read(self, token: int) -> str | None:
+        """What a token says, with … behind it where it only begins a word; None where the tokenizer does not tell.
+
+        Beginnings are told by tokenizers that put a blank behind whole words, as CLIP's does.
+        """
+        if not (said := self._decode(token)) or not said.strip():
+            return None
+        ends_words = (self._decode(self.filler) or "").endswith(" ")
+        begins = ends_words and not said.endswith(" ") and not self.special([token])
+        return said.strip() + "…" * begins
+
+    def _decode(self, token: int) -> str | None:
+        decode = _decoder(self._tokenizer)
+        if decode is None:
+            return None
+        try:
+            return str(decode([token]))
+        except (LookupError, OverflowError, TypeError, ValueError):  # a row of the tower that no token has
+            return None
 
     def lost(self, text: str) -> list[str]:
         """The characters of `text` that leave no token, or that of the unknown.
@@ -78,6 +105,17 @@ class Words:
                 f"the tokenizer answered ids {list(rows.shape)} for {len(texts)} texts of {length} tokens; {_ACCEPTED}"
             )
         return rows
+
+
+def _decoder(tokenizer: Callable[..., Tensor]) -> Callable[[list[int]], str] | None:
+    """What turns ids back into text, where there is something; that of `open_clip.tokenize` stands beside it."""
+    inner = getattr(tokenizer, "tokenizer", tokenizer)
+    if isinstance(inner, FunctionType) and inner.__module__ == "open_clip.tokenizer":
+        from open_clip import decode
+
+        return lambda ids: decode(torch.tensor(ids))  # type: ignore[no-any-return]
+    found: Callable[[list[int]], str] | None = getattr(inner, "decode", None)
+    return found
 
 
 def _strip(row: Tensor) -> list[int]:

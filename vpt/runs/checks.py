@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vpt.attach.choose import PATHS
+from vpt.attach.text_choose import TEXT_PATHS
 from vpt.errors import OptionError, nearest
+from vpt.methods.method import Family, describe, families, names
 from vpt.runs.config import RunConfig
 
 
@@ -17,30 +19,53 @@ def check(config: RunConfig) -> list[str]:
 
 
 def _check_names(config: RunConfig) -> Iterator[str]:
-    from vpt.backbones.load import check_name
+    from vpt.backbones.load import check_name, family_of
     from vpt.data.augment import PRESETS
     from vpt.data.pixels import INTERPOLATIONS
     from vpt.data.sources import faults
-    from vpt.methods import describe
-    from vpt.methods.heads import HEAD_INITS
 
+    family: Family | None = family_of(config.backbone.name)
     try:
         check_name(config.backbone.name)
     except OptionError as error:
         yield f"backbone.name: {error}"
-    try:
-        describe(config.method.name).bind(config.method.options)
-    except OptionError as error:
-        yield f"method: {error}"
+        family = None
+    yield from _check_method(config, family)
     yield from (f"data: {fault}" for fault in faults(config.data.source, config.data.name, config.data.options))
     yield from _choice("data.fit_on", config.data.fit_on, ("auto", "train", "trainval"))
     yield from _choice("data.augment", config.data.augment, PRESETS)
-    yield from _choice("method.path", config.method.path, PATHS)
-    if config.method.head_init == "keep":
+    yield from _choice("preprocessing.interpolation", config.preprocessing.interpolation, (None, *INTERPOLATIONS))
+
+
+def _check_method(config: RunConfig, family: Family | None) -> Iterator[str]:
+    """What is wrong with the method, and what does not fit models of this family, where the backbone is known."""
+    name, own = config.method.name, families(config.method.name)
+    if own and family is not None and family not in own:
+        yield (
+            f"method.name: {name!r} is for {own[0]} models; backbone {config.backbone.name!r} is one of {family}'s, "
+            f"which take: {', '.join(names(family))}"
+        )
+    else:
+        try:
+            describe(name, family).bind(config.method.options)
+        except OptionError as error:
+            yield f"method: {error}"
+    paths: dict[Family | None, tuple[str, ...]] = {"timm": PATHS, "open_clip": TEXT_PATHS}
+    yield from _choice("method.path", config.method.path, paths.get(family, (*PATHS, *TEXT_PATHS)))
+    yield from _check_head(config.method.head_init, family)
+    if config.backbone.tokenizer is not None and family == "timm":
+        yield f"backbone.tokenizer: {str(config.backbone.tokenizer)!r} given; timm's models read no words"
+
+
+def _check_head(init: str, family: Family | None) -> Iterator[str]:
+    from vpt.methods.heads import HEAD_INITS
+
+    if family == "open_clip" and init != "auto":
+        yield f"method.head_init: {init!r} given; accepted: auto, since open_clip's models have no head but names"
+    elif init == "keep":
         yield "method.head_init: 'keep' given; a run loads its backbone without a head, so that there is none to keep"
     else:
-        yield from _choice("method.head_init", config.method.head_init, [name for name in HEAD_INITS if name != "keep"])
-    yield from _choice("preprocessing.interpolation", config.preprocessing.interpolation, (None, *INTERPOLATIONS))
+        yield from _choice("method.head_init", init, [name for name in HEAD_INITS if name != "keep"])
 
 
 def _check_values(config: RunConfig) -> Iterator[str]:

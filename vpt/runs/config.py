@@ -15,7 +15,10 @@ from vpt.training.config import BOOKKEEPING, FitConfig
 
 @dataclass
 class BackboneConfig:
-    """Which frozen model. `checkpoint` is a local weights file; `mean` and `std` correct what the model declares."""
+    """Which frozen model. `checkpoint` is a local weights file; `mean` and `std` correct what the model declares.
+
+    `tokenizer` is a folder with the files of a Hugging Face tokenizer, for the open_clip models that have such a one.
+    """
 
     name: str = "embedded"
     checkpoint: Path | None = None
@@ -23,11 +26,15 @@ class BackboneConfig:
     pretrained: bool = True
     mean: list[float] | None = None
     std: list[float] | None = None
+    tokenizer: Path | None = None
 
 
 @dataclass
 class DataConfig:
-    """Which images. `options` go to `vpt.data.load_task`: `shots`, `seed`, `val_fraction`, sizes of embedded tasks."""
+    """Which images. `options` go to `vpt.data.load_task`: `shots`, `seed`, `val_fraction`, sizes of embedded tasks.
+
+    An open_clip model learns of the names of the classes.
+    """
 
     source: str = "embedded"
     name: str | None = None
@@ -48,7 +55,7 @@ class PreprocessingConfig:
 
 @dataclass
 class MethodConfig:
-    """What is learned: a name of `vpt methods`, the path, how the head starts, and the method's options."""
+    """What is learned: a name of `vpt methods`, the path, how a timm model's head starts, and the method's options."""
 
     name: str = "deep"
     path: str = "auto"

@@ -1,7 +1,8 @@
-"""The three things every command starts from: the backbone, the images, and how they meet."""
+"""What every command starts from: the backbone, the images, how they meet, and the words of an open_clip model."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from vpt.artifacts.save import fingerprint_of_backbone
-from vpt.backbones import load_backbone
+from vpt.backbones import Tokenizer, family_of, load_backbone, load_tokenizer
 from vpt.backbones.load import declare_normalisation
 from vpt.data import ImageDataset, ImageSet, Preprocessing, Task, load_task
-from vpt.methods import Tuned, tune
+from vpt.methods import Method, Tuned, TunedClip, describe, tune
 from vpt.runs.config import BackboneConfig, DataConfig, PreprocessingConfig, RunConfig
 
 INIT_IMAGES = 256
@@ -24,36 +25,51 @@ class Prepared:
     """A backbone, a task whose every image has been decoded once, and the preprocessing between them.
 
     fingerprint: of the backbone as it was loaded, all its tensors but the head.
+    tokenizer: of an open_clip model; None is CLIP's own.
     """
 
     backbone: nn.Module
     task: Task
     preprocessing: Preprocessing
     fingerprint: dict[str, Any]
+    tokenizer: Tokenizer | None = None
 
     def dataset(self, images: ImageSet, data: DataConfig, *, augment: str = "none", seed: int = 0) -> ImageDataset:
         """`images` as the backbone takes them, from the cache where nothing is augmented."""
         cache = data.cache if augment == "none" else None
         return ImageDataset(images, self.preprocessing, augment=augment, seed=seed, cache=cache)
 
-    def model(self, config: RunConfig, seed: int) -> Tuned:
-        """The method of `config` on the backbone, with a fresh head for the task's classes."""
-        method = config.method
-        options = {**method.options, "head_init": method.head_init}
-        if needs_images(method.name, options):
-            options["init_images"] = self._init_images()
-        tuned: Tuned = tune(
-            self.backbone, method.name, num_classes=len(self.task.classes), path=method.path, seed=seed,
-            **options,
+    def model(self, config: RunConfig, seed: int) -> Tuned | TunedClip:
+        """The method of `config` on the backbone, for the task's classes: by a fresh head, or by their names."""
+        method, classes = config.method, list(self.task.classes)
+        chosen = method_of(config)
+        options = {**method.options, **self._images_for(chosen, config)}
+        if chosen.family == "open_clip":
+            return tune(
+                self.backbone, method.name, classnames=classes, tokenizer=self.tokenizer, path=method.path, seed=seed,
+                **options,
+            )  # fmt: skip
+        found: Tuned | TunedClip = tune(
+            self.backbone, method.name, num_classes=len(classes), path=method.path, seed=seed,
+            head_init=method.head_init, **options,
         )  # fmt: skip
-        return tuned
+        return found
 
-    def _init_images(self) -> Tensor:
-        """Evenly spread training images, float `[n, 3, H, W]`."""
-        images = self.task.train
-        chosen = torch.linspace(0, len(images) - 1, min(INIT_IMAGES, len(images))).round().long().tolist()
+    def _images_for(self, method: Method, config: RunConfig) -> dict[str, Any]:
+        """The training images among a method's options: for starts from images, and for methods that keep them all."""
+        images = self.task.trainval if config.data.fit_on == "trainval" else self.task.train
+        if needs_images(config):
+            chosen = torch.linspace(0, len(self.task.train) - 1, min(INIT_IMAGES, len(self.task.train)))
+            return {"init_images": self._inputs(self.task.train, chosen.round().long().tolist())}
+        if "support_images" in method.options:
+            device, labels = next(self.backbone.parameters()).device, torch.from_numpy(images.labels)
+            return {"support_images": self._inputs(images, range(len(images))), "support_labels": labels.to(device)}
+        return {}
+
+    def _inputs(self, images: ImageSet, rows: Iterable[int]) -> Tensor:
+        """Some of the images as the backbone takes them, float `[n, 3, H, W]`."""
         device = next(self.backbone.parameters()).device
-        return torch.stack([self.preprocessing(images.decode(i)) for i in chosen]).to(device)
+        return torch.stack([self.preprocessing(images.decode(i)) for i in rows]).to(device)
 
 
 def prepare(config: RunConfig, *, quiet: bool = False) -> Prepared:
@@ -61,7 +77,8 @@ def prepare(config: RunConfig, *, quiet: bool = False) -> Prepared:
     backbone = prepare_backbone(config.backbone)
     preprocessing = prepare_preprocessing(backbone, config.preprocessing)
     untouched = fingerprint_of_backbone(backbone)
-    return Prepared(backbone, prepare_task(config.data, quiet=quiet), preprocessing, untouched)
+    tokenizer = prepare_tokenizer(config.backbone)
+    return Prepared(backbone, prepare_task(config.data, quiet=quiet), preprocessing, untouched, tokenizer)
 
 
 def prepare_backbone(config: BackboneConfig) -> nn.Module:
@@ -76,6 +93,11 @@ def prepare_backbone(config: BackboneConfig) -> nn.Module:
         )
     declare_normalisation(model, config.mean, config.std)
     return model
+
+
+def prepare_tokenizer(config: BackboneConfig) -> Tokenizer | None:
+    """The tokenizer of an open_clip model; None for a timm model, which reads no words."""
+    return load_tokenizer(config.name, config.tokenizer) if family_of(config.name) == "open_clip" else None
 
 
 def prepare_preprocessing(backbone: nn.Module, config: PreprocessingConfig) -> Preprocessing:
@@ -94,10 +116,14 @@ def prepare_task(config: DataConfig, *, quiet: bool = False) -> Task:
     return task
 
 
-def needs_images(method: str, options: dict[str, Any]) -> bool:
-    """Whether the method takes images and these options start its prompts from their patch tokens."""
-    from vpt.methods import describe
+def method_of(config: RunConfig) -> Method:
+    """The method of `config`, of its backbone's family. Raises `OptionError` where that has none of this name."""
+    return describe(config.method.name, family_of(config.backbone.name))
+
+
+def needs_images(config: RunConfig) -> bool:
+    """Whether the method takes images and its options start prompts from their patch tokens."""
     from vpt.prompts.init import SELECTIONS
 
-    named = isinstance(options.get("init"), str) and options["init"] in SELECTIONS
-    return named and "init_images" in describe(method).options
+    init = config.method.options.get("init")
+    return isinstance(init, str) and init in SELECTIONS and "init_images" in method_of(config).options

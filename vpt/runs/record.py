@@ -55,6 +55,13 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
+def is_run(folder: Path) -> bool:
+    """Whether `folder` is a run's, finished or not, or holds a saved task."""
+    from vpt.artifacts import is_artifact
+
+    return (folder / CONFIG).is_file() or is_artifact(folder) or is_artifact(folder / ARTIFACT)
+
+
 def find_artifact(folder: Path) -> Path:
     """The saved task in `folder`: a run, one seed of a run, or an artefact itself. Raises `OptionError`."""
     from vpt.artifacts import is_artifact

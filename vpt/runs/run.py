@@ -14,13 +14,15 @@ import torch
 
 from vpt.artifacts import save
 from vpt.artifacts.save import fingerprint_of, jsonable
-from vpt.methods import Tuned
+from vpt.methods import Tuned, TunedClip
 from vpt.runs.config import RunConfig, SearchConfig
 from vpt.runs.console import note
 from vpt.runs.prepare import Prepared, prepare
 from vpt.runs.record import ARTIFACT, RESULT, claim, is_main_process, read_json, write_json
 from vpt.runs.search import forget_checkpoints, search
 from vpt.training import evaluate, fit
+from vpt.training.devices import accelerator_for
+from vpt.training.fit import FitResult
 from vpt.training.versions import versions
 
 SCHEMA = 1
@@ -102,7 +104,11 @@ def _seed(
         images = task.trainval if data.fit_on == "trainval" else task.train
         train = prepared.dataset(images, data, augment=data.augment, seed=seed)
         val = prepared.dataset(task.val, data) if data.fit_on == "train" else None
-        fitted = fit(model, train, val, settings, out=folder, quiet=quiet, cache=data.cache)
+        if model.trainable():
+            fitted = fit(model, train, val, settings, out=folder, quiet=quiet, cache=data.cache)
+        else:  # zero-shot: it is measured as it is
+            model.to(accelerator_for(settings.precision).device)
+            fitted = FitResult([], 0, 0.0)
         test = prepared.dataset(task.test, data)
         evaluation = evaluate(model, test, batch_size=settings.batch_size, workers=settings.workers)
         result = _result(asked, settled, model, prepared, evaluation, fitted, found)
@@ -115,7 +121,7 @@ def _seed(
 
 
 def _result(
-    asked: RunConfig, settled: RunConfig, model: Tuned, prepared: Prepared, evaluation: Any, fitted: Any,
+    asked: RunConfig, settled: RunConfig, model: Tuned | TunedClip, prepared: Prepared, evaluation: Any, fitted: Any,
     found: Mapping[str, Any] | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Everything a table or a plot of this run needs."""
@@ -148,16 +154,16 @@ def _result(
     return plain
 
 
-def device_name(model: Tuned) -> str:
+def device_name(model: Tuned | TunedClip) -> str:
     """What `model` was trained on, e.g. "cpu" or "cuda (NVIDIA H200)"."""
     device = next(model.parameters()).device
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
-def parameter_counts(model: Tuned) -> dict[str, int]:
-    """Numbers of parameters by what they are: all trained, those of prompts, of the head, and everything."""
+def parameter_counts(model: Tuned | TunedClip) -> dict[str, int]:
+    """Numbers of parameters by what they are: all trained, those of prompts, of a timm model's head, and everything."""
     trained = model.trainable()
-    heads = tuple(f"backbone.{name}." for name in model.site.heads)
+    heads = tuple(f"backbone.{name}." for name in (model.site.heads if isinstance(model, Tuned) else ()))
     kinds = {
         "trained": trained.values(),
         "prompts": [p for name, p in trained.items() if name.startswith("prompts.")],
@@ -168,7 +174,12 @@ def parameter_counts(model: Tuned) -> dict[str, int]:
 
 
 def _leave(
-    folder: Path, result: dict[str, Any], model: Tuned, prepared: Prepared, evaluation: Any, history: list[Any]
+    folder: Path,
+    result: dict[str, Any],
+    model: Tuned | TunedClip,
+    prepared: Prepared,
+    evaluation: Any,
+    history: list[Any],
 ) -> None:
     """Artefact, report and record of a finished seed, in this order."""
     from vpt.training import write_report

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vpt.errors import NonFiniteLoss, TrainingError
+from vpt.errors import NonFiniteLoss, OptionError, TrainingError
 from vpt.runs.config import RunConfig
 from vpt.runs.console import note
 from vpt.runs.prepare import Prepared, needs_images
@@ -74,11 +74,13 @@ def _together(config: RunConfig, prepared: Prepared, points: Sequence[Point]) ->
     """The trials of linear probes on unchanged images, all measured at once; of anything else, none."""
     from vpt.training import probe
 
-    if not points or needs_images(config.method.name, config.method.options):  # prompts, and costly to start
+    if not points or needs_images(config):  # prompts, and costly to start
         return {}
     seed, data, task = config.seeds[0], config.data, prepared.task
     model = prepared.model(config, seed)
     try:
+        if not model.trainable():
+            raise OptionError(f"search.lr: {config.search.lr} given; method {config.method.name!r} learns nothing")
         train = prepared.dataset(task.train, data, augment=data.augment, seed=seed)
         val = prepared.dataset(task.val, data)
         trials = probe.sweep(model, train, val, points, _settings(config), cache=data.cache)

@@ -1,9 +1,9 @@
-"""timm's blocks in parts: where their attentions read, and how a block ends once these have answered."""
+"""Blocks in parts: where their attentions read, and how a block ends once these have answered. timm's stand here,
+open_clip's in `vpt.sites.clip_block`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,27 +13,19 @@ from timm.models.vision_transformer import Block, ParallelScalingBlock, Parallel
 from torch import Tensor, nn
 
 from vpt.sites import attention as parts
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """How one class of blocks is put together.
-
-    attentions: the block's attentions, each with the norm before it.
-    close: the block's output for the tokens `[B, R, D]` that asked, given each attention's answer `[B, R, D]`.
-    """
-
-    attentions: Callable[[Any], list[tuple[nn.Module, nn.Module]]]
-    close: Callable[[Any, Tensor, list[Tensor]], Tensor]
+from vpt.sites import clip_block
+from vpt.sites.anatomy import Anatomy
 
 
 def anatomy(block: nn.Module) -> Anatomy:
     """The anatomy of a block that has no `fault`."""
-    return _ANATOMIES[type(block)]
+    return clip_block.ANATOMY if clip_block.is_clip_block(block) else _ANATOMIES[type(block)]
 
 
 def fault(block: nn.Module) -> str | None:
     """Why the block cannot be taken apart, or None where it can."""
+    if clip_block.is_clip_block(block):
+        return clip_block.fault(block)
     if type(block) not in _ANATOMIES:
         return f"no parts are known of {type(block).__name__}"
     attentions = (attention for _, attention in anatomy(block).attentions(block))
@@ -88,13 +80,13 @@ def _things(block: Any, x: Tensor, answers: list[Tensor]) -> Tensor:
 
 
 _BARE = nn.Identity()
-_AFTER_NORM1 = Anatomy(lambda block: [(block.norm1, block.attn)], _pre_norm)
+_AFTER_NORM1 = Anatomy(lambda block: [(block.norm1, block.attn)], _pre_norm, parts)
 _ANATOMIES: dict[type[nn.Module], Anatomy] = {
     Block: _AFTER_NORM1,
-    EvaBlock: Anatomy(_AFTER_NORM1.attentions, _scaled),
-    BeitBlock: Anatomy(_AFTER_NORM1.attentions, _scaled),
-    ResPostBlock: Anatomy(lambda block: [(_BARE, block.attn)], _post_norm),
-    EvaBlockPostNorm: Anatomy(lambda block: [(_BARE, block.attn)], _post_norm),
-    ParallelScalingBlock: Anatomy(lambda block: [(block.in_norm, block)], _parallel),
-    ParallelThingsBlock: Anatomy(lambda block: [(attn.norm, attn.attn) for attn in block.attns], _things),
+    EvaBlock: Anatomy(_AFTER_NORM1.attentions, _scaled, parts),
+    BeitBlock: Anatomy(_AFTER_NORM1.attentions, _scaled, parts),
+    ResPostBlock: Anatomy(lambda block: [(_BARE, block.attn)], _post_norm, parts),
+    EvaBlockPostNorm: Anatomy(lambda block: [(_BARE, block.attn)], _post_norm, parts),
+    ParallelScalingBlock: Anatomy(lambda block: [(block.in_norm, block)], _parallel, parts),
+    ParallelThingsBlock: Anatomy(lambda block: [(attn.norm, attn.attn) for attn in block.attns], _things, parts),
 }

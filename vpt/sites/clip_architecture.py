@@ -6,31 +6,35 @@ from typing import Any
 
 from torch import nn
 
-from vpt.sites.clip_text import text_site
+from vpt.sites.clip_text import HFTextSite, TextSite, text_site
 
 
 def clip_architecture(model: Any) -> dict[str, Any]:
     """Facts of both towers, JSON-able, in names that do not change with open_clip's versions."""
     site = text_site(model)
-    text = {
-        "depth": site.depth,
-        "width": site.width,
-        "heads": site.heads,
-        "activation": _activation(site.blocks[0]),
-        "length": site.context_length,
-        "vocabulary": int(site.tower.token_embedding.num_embeddings),
-        "pooling": site.pooling,
-        "causal": site.causal,
-        "end": site.eos_id if site.pooling == "eos" else None,
-        "padding": site.pad_id,
-    }
-    towers = {"image": _image_tower(model.visual), "text": text}
+    towers = {"image": _image_tower(model.visual), "text": _text_tower(site)}
     return {
         "class": type(model).__name__,
         "family": "open_clip",
         "features": site.features,
         **{f"{tower} {key}": value for tower, facts in towers.items() for key, value in facts.items()},
     }
+
+
+def _text_tower(site: TextSite) -> dict[str, Any]:
+    facts = {
+        "depth": site.depth,
+        "width": site.width,
+        "heads": site.heads,
+        "activation": _activation(site.blocks[0]),
+        "length": site.context_length,
+        "vocabulary": site.vocabulary,
+        "pooling": site.pooling,
+        "causal": site.causal,
+        "end": site.eos_id if site.pooling == "eos" else None,
+        "padding": site.pad_id,
+    }
+    return {**facts, "kind": site.kind} if isinstance(site, HFTextSite) else facts
 
 
 def _image_tower(visual: Any) -> dict[str, Any]:
@@ -50,6 +54,9 @@ def _image_tower(visual: Any) -> dict[str, Any]:
 
 
 def _activation(block: Any) -> str | None:
-    """The class of the first module in a block's MLP that neither holds tensors or modules nor is left out in eval."""
-    plain = (m for m in block.mlp.modules() if not [*m.children(), *m.parameters()])
+    """The class of the first module in a block's MLP that neither holds tensors or modules nor is left out in eval.
+
+    Of Hugging Face's blocks, which name their MLPs as they like, the first in the block.
+    """
+    plain = (m for m in getattr(block, "mlp", block).modules() if not [*m.children(), *m.parameters()])
     return next((type(m).__name__ for m in plain if not isinstance(m, nn.Identity | nn.Dropout)), None)

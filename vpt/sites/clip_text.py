@@ -1,165 +1,21 @@
-"""The text tower of open_clip's CLIP models: where a context enters, what pooling reads, how a feature leaves.
+"""Which text site an open_clip model has.
 
-Covered are `CLIP`, which keeps its tower flat, and `CustomTextCLIP` and `CoCa`, which keep a `TextTransformer` under
-`.text`. Letters: C texts, L tokens per text, D width, F width of the features that texts and images share.
+Covered are `CLIP`, which keeps its tower flat, and `CustomTextCLIP` and `CoCa`, which keep a `TextTransformer` or an
+`HFTextEncoder` under `.text`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vpt.errors import OptionError, UnsupportedBackbone
+from vpt.sites.clip_hf_text import HFTextSite, hf_text_site
+from vpt.sites.clip_text_site import CLIP_VOCABULARY, Pooling, TextSite, unsupported
 from vpt.sites.site import keeps
 
-Pooling = Literal["argmax", "eos", "last", "first", "cls"]
-SUPPORTED = "open_clip's CLIP, and CustomTextCLIP and CoCa with a TextTransformer, where their forwards are stock"
-CLIP_VOCABULARY = 49408  # of open_clip's own tokenizer
-
-
-@dataclass(frozen=True)
-class TextSite:
-    """The place in a frozen CLIP where learned text tokens can enter.
-
-    tower: the module that holds the text tower's parts: the model itself, or its `.text`.
-    pooling: the token that is read: the one of highest id, the one of `eos_id`, the last, the first, or an appended
-        class token ("cls").
-    causal: whether each token sees itself and those before it, and none after.
-    pad_id: the id of padding, where the tower hides padding from attention; else None.
-    """
-
-    model: Any
-    tower: Any
-    pooling: Pooling
-    causal: bool
-    eos_id: int | None
-    pad_id: int | None
-
-    @property
-    def context_length(self) -> int:
-        """Tokens L of every text, padding included, an appended class token not."""
-        return int(self.tower.context_length)
-
-    @property
-    def width(self) -> int:
-        """Width D of a token."""
-        return int(self.tower.token_embedding.embedding_dim)
-
-    @property
-    def features(self) -> int:
-        """Width F of a text feature."""
-        projection = self.tower.text_projection
-        if projection is None:
-            return self.width
-        return int(projection.out_features if isinstance(projection, nn.Linear) else projection.shape[1])
-
-    @property
-    def blocks(self) -> list[nn.Module]:
-        """The transformer blocks, first to last."""
-        return list(self.tower.transformer.resblocks)
-
-    @property
-    def depth(self) -> int:
-        """Number of blocks."""
-        return len(self.blocks)
-
-    @property
-    def heads(self) -> int:
-        """Heads of each block's attention."""
-        return int(self._first.attn.num_heads)
-
-    @property
-    def _first(self) -> Any:
-        return self.blocks[0]  # open_clip ships no types
-
-    @property
-    def cls(self) -> Tensor | None:
-        """The class token `[D]` that the tower appends to every text, or None."""
-        found: Tensor | None = getattr(self.tower, "cls_emb", None)
-        return found
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the tower computes in."""
-        found: torch.dtype = self.tower.transformer.get_cast_dtype()
-        return found
-
-    @property
-    def device(self) -> torch.device:
-        """Where the tower is."""
-        found: torch.device = self.tower.token_embedding.weight.device
-        return found
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Tokens `[..., D]` of ids, without positions."""
-        tokens: Tensor = self.tower.token_embedding(ids)
-        return tokens.to(self.dtype)
-
-    def positions(self) -> Tensor:
-        """What is added to each token, `[L, D]`, or `[L + 1, D]` with an appended class token."""
-        found: Tensor = self.tower.positional_embedding
-        return found.to(self.dtype)
-
-    def mask(self, ids: Tensor) -> Tensor | None:
-        """What is added to the attention scores of texts `[C, L]`: None, `[N, N]` for all alike, or `[C, N, N]`.
-
-        N is L, or L + 1 with an appended class token.
-        """
-        own: Tensor | None = self.tower.attn_mask
-        if self.pad_id is None:
-            return own
-        seen = ids != self.pad_id
-        if self.cls is not None:
-            # open_clip's first CoCa models put the class token's own column in front, and their weights know it so
-            column = seen.new_ones(len(seen), 1)
-            correct = getattr(self.tower, "correct_cls_mask", False)
-            seen = torch.cat([seen, column] if correct else [column, seen], 1)
-        hidden = torch.zeros(seen.shape, dtype=self.dtype, device=ids.device).masked_fill(~seen, float("-inf"))
-        rows = hidden.unsqueeze(1).expand(-1, seen.shape[1], -1)
-        return rows if own is None else own + rows
-
-    def reads(self, ids: Tensor) -> Tensor:
-        """The place of the token that pooling reads in each text: `[C, L]` to `[C]`.
-
-        Raises `OptionError` where pooling looks for an end token that some text lacks.
-        """
-        if self.pooling == "argmax":
-            return ids.argmax(-1)
-        if self.pooling == "eos":
-            found = ids.eq(self.eos_id if self.eos_id is not None else -1)
-            if not found.any(-1).all():
-                raise OptionError(
-                    f"this text tower reads the token of id {self.eos_id}, which this tokenizer does not put in; "
-                    "give the model's own: tokenizer=open_clip.get_tokenizer(...)"
-                )
-            return found.int().argmax(-1)
-        place = {"first": 0, "last": ids.shape[1] - 1, "cls": ids.shape[1]}[self.pooling]
-        return torch.full(ids.shape[:1], place, device=ids.device)
-
-    def leave(self, tokens: Tensor) -> Tensor:
-        """Features `[n, F]` of the tokens `[n, D]` that pooling read, not normalised."""
-        tokens = self.tower.ln_final(tokens)
-        projection = self.tower.text_projection
-        if projection is None:
-            return tokens
-        out: Tensor = projection(tokens) if isinstance(projection, nn.Linear) else tokens @ projection
-        return out
-
-    def tokenizer(self) -> Callable[..., Tensor]:
-        """open_clip's own tokenizer, where its vocabulary is the tower's. Raises `OptionError` where it is not."""
-        from open_clip import tokenize
-
-        own = int(self.tower.token_embedding.num_embeddings)
-        if own != CLIP_VOCABULARY:
-            raise OptionError(
-                f"this text tower knows {own} tokens, CLIP's tokenizer {CLIP_VOCABULARY}; give the model's own: "
-                "tokenizer=open_clip.get_tokenizer(...)"
-            )
-        return tokenize  # type: ignore[no-any-return]
+__all__ = ["CLIP_VOCABULARY", "HFTextSite", "Pooling", "TextSite", "is_open_clip", "text_site"]
 
 
 def is_open_clip(model: nn.Module) -> bool:
@@ -169,14 +25,18 @@ def is_open_clip(model: nn.Module) -> bool:
 
 def text_site(model: nn.Module) -> TextSite:
     """The text site of an open_clip model. Raises `UnsupportedBackbone` for one whose text tower takes no prompts."""
+    from open_clip.hf_model import HFTextEncoder
+
     tower = _tower(model)
+    if isinstance(tower, HFTextEncoder):
+        return hf_text_site(model, tower)
     pooling: Any = "cls" if getattr(tower, "cls_emb", None) is not None else _pool_type(model, tower)
     mask = tower.attn_mask
     causal = mask is not None and _is_causal(mask)
     if pooling not in ("argmax", "eos", "last", "first", "cls"):
-        raise _unsupported(model, f"its text tower pools by {pooling!r}")
+        raise unsupported(model, f"its text tower pools by {pooling!r}")
     if pooling == "first" and causal:
-        raise _unsupported(model, "its text tower reads the first token, which no later one reaches under its mask")
+        raise unsupported(model, "its text tower reads the first token, which no later one reaches under its mask")
     eos = getattr(tower, "text_eos_id" if tower is model else "eos_id", None)
     hides = pooling == "cls" or getattr(tower, "use_pad_mask", False)
     return TextSite(model, tower, pooling, causal, eos, tower.pad_id if hides else None)
@@ -184,20 +44,16 @@ def text_site(model: nn.Module) -> TextSite:
 
 def _tower(model: Any) -> Any:
     from open_clip import CLIP, CoCa, CustomTextCLIP
+    from open_clip.hf_model import HFTextEncoder
     from open_clip.transformer import TextTransformer
 
     if keeps(model, CLIP, "encode_text"):
         return model
     if keeps(model, CustomTextCLIP, "encode_text") or keeps(model, CoCa, "encode_text", "_encode_text"):
-        if keeps(model.text, TextTransformer, "forward", "_embeds"):
+        if keeps(model.text, TextTransformer, "forward", "_embeds") or keeps(model.text, HFTextEncoder, "forward"):
             return model.text
-        raise _unsupported(model, f"its text tower is a {type(model.text).__qualname__}")
-    raise _unsupported(model, "its text tower is not known")
-
-
-def _unsupported(model: nn.Module, fault: str) -> UnsupportedBackbone:
-    given = f"{type(model).__module__}.{type(model).__qualname__}"
-    return UnsupportedBackbone(f"learned texts do not fit this {given}: {fault}. Supported: {SUPPORTED}.")
+        raise unsupported(model, f"its text tower is a {type(model.text).__qualname__}")
+    raise unsupported(model, "its text tower is not known")
 
 
 def _pool_type(model: Any, tower: Any) -> Any:

@@ -43,6 +43,11 @@ class Site:
         return list(self._backbone.blocks)
 
     @property
+    def entry(self) -> nn.Module | None:
+        """What prompts of the first block go through before it, besides the tokens; None for nothing."""
+        return None
+
+    @property
     def patch_embed(self) -> nn.Module:
         """What turns images `[B, 3, H, W]` into patch tokens."""
         return self._backbone.patch_embed  # type: ignore[no-any-return]
@@ -88,6 +93,17 @@ class Site:
     def num_classes(self) -> int:
         """Classes of the model's own head; 0 where it has none."""
         return int(self._backbone.num_classes)
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether blocks are computed again in the backward pass."""
+        return bool(self._backbone.grad_checkpointing)
+
+    def leave(self, tokens: Tensor) -> Tensor:
+        """What the backbone answers, logits `[B, C]`, for the tokens after the last block."""
+        backbone = self._backbone
+        out: Tensor = backbone.forward_head(backbone.norm(tokens))
+        return out
 
     @property
     def _backbone(self) -> Any:

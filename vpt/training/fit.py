@@ -101,6 +101,8 @@ def run_epochs(progress: Progress, net: nn.Module, train: Labelled, val: Labelle
     watched = None if val is None else read(val, learner.config, learner.accelerator, log)
     for epoch in range(progress.epoch, learner.config.epochs):
         row = train_epoch(learner, fed, epoch, log)
+        if hasattr(learner.model, "epoch_ended"):
+            learner.model.epoch_ended(epoch + 1, learner.config.epochs)
         if watched is not None:
             row |= validate(net, watched, learner.config, learner.accelerator)
         now = time.perf_counter()

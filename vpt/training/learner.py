@@ -15,6 +15,7 @@ from vpt.errors import NonFiniteLoss
 from vpt.training.batches import Labelled, describe
 from vpt.training.config import FitConfig
 from vpt.training.devices import place
+from vpt.training.guide import follow, guide_gradients
 from vpt.training.optim import build_optimizer
 from vpt.training.preflight import Facts
 from vpt.training.trained import load_trained_state, trainable, trained_state
@@ -51,7 +52,8 @@ class Learner:
     def __init__(
         self, model: nn.Module, config: FitConfig, facts: Facts, accelerator: Accelerator, net: nn.Module
     ) -> None:
-        self.model, self.config, self.accelerator = model, config, accelerator
+        self.model: Any = model
+        self.config, self.accelerator = config, accelerator
         self.trained = trainable(model)
         self.optimizer = build_optimizer(model, self.trained, config)
         accelerator.ddp_handler = self._data_parallel(facts)
@@ -84,7 +86,11 @@ class Learner:
             self._stop("loss", batch, losses, step, lr, dataset)
         # data parallel averages gradients over processes: times their number, the average is the sum
         objective = losses.sum() * (self.accelerator.num_processes / (weight or 1.0))
-        self.accelerator.backward(objective if (extra := self._regulariser()) is None else objective + extra)
+        extra = self._of_model("regulariser")
+        guides = self._guides()
+        self.accelerator.backward(objective if extra is None else objective + extra)
+        if guides is not None:
+            follow(self.trained.values(), guides)
         norm = self.accelerator.clip_grad_norm_(list(self.trained.values()), self.config.clip_norm or math.inf)
         if self.accelerator.scaler is None and not math.isfinite(norm):  # a scaler skips such steps by itself
             self._stop("gradient", batch, losses, step, lr, dataset)
@@ -106,14 +112,22 @@ class Learner:
         sums: list[float] = self.accelerator.reduce(local, "sum").tolist()
         return losses, sums
 
-    def _regulariser(self) -> Tensor | None:
-        """What the model adds to the mean loss, where it has a `regulariser()`; reported losses are without it."""
-        model: Any = self.model
-        if not hasattr(model, "regulariser"):
+    def _of_model(self, name: str) -> Tensor | None:
+        """A loss that the model itself knows of its last pass: `regulariser()` is added to the mean loss (reported
+        losses are without it), `guide()` is one that no step may oppose. None where it has none.
+        """
+        if not hasattr(self.model, name):
             return None
         with self.accelerator.autocast():
-            extra: Tensor | None = model.regulariser()
+            extra: Tensor | None = getattr(self.model, name)()
         return extra
+
+    def _guides(self) -> list[Tensor | None] | None:
+        """The gradients of the model's guide, the same on all processes; None where it has no guide."""
+        if (guide := self._of_model("guide")) is None:
+            return None
+        found = guide_gradients(guide, self.trained.values())
+        return [None if g is None else self.accelerator.reduce(g, "mean") for g in found]
 
     def _stop(self, what: str, batch: dict[str, Any], losses: Tensor, step: int, lr: float, dataset: Labelled) -> None:
         """Raise `NonFiniteLoss` naming step, rate and images; all processes must call it together."""
@@ -133,6 +147,7 @@ class Learner:
             "model": trained_state(self.model),
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
+            "kept": dict(self.model.kept_state()) if hasattr(self.model, "kept_state") else {},
         }
         copied: dict[str, Any] = _copy(state)
         return copied
@@ -140,6 +155,8 @@ class Learner:
     def load(self, state: dict[str, Any]) -> None:
         """Take over a `state()`."""
         load_trained_state(self.model, state["model"])
+        if state.get("kept"):
+            self.model.load_kept_state(state["kept"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])

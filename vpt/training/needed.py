@@ -77,7 +77,7 @@ class Tail(Part):
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits `[B, C]`."""
         site = self.model.site
-        return trunk.leave(site, trunk.through(site, tokens, self.told, self.start, site.depth))
+        return site.leave(trunk.through(site, tokens, self.told, self.start, site.depth))
 
     def read(self, model: Tuned, images: Tensor) -> Tensor:
         """The tokens `[B, N, D]` of images `[B, 3, H, W]` that enter block `start`."""

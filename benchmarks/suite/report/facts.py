@@ -12,7 +12,7 @@ from benchmarks.suite.report.cost import total
 from benchmarks.suite.report.records import Record, Records
 from benchmarks.suite.report.table import file_of
 from benchmarks.suite.report.tables.texts import duration, listed, plural
-from benchmarks.suite.trial import FINAL
+from benchmarks.suite.trial import SEARCH
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Fact:
 
 def facts(records: Records) -> list[Fact]:
     """For the page's list of what was run, and on what."""
-    plan, seeds = records.plan, dict.fromkeys(t.seed for t in records.trials if t.stage == FINAL)
+    plan, seeds = records.plan, dict.fromkeys(t.seed for t in records.trials if t.stage != SEARCH)
     made = [
         Fact("preset", str(plan["preset"]), "../plan.json"),
         Fact("seeds", ", ".join(map(str, seeds)), "../plan.json"),

@@ -125,9 +125,10 @@ def _faults(record: Record, trial: Trial, planned: Record) -> Iterator[str]:
     measured = "val" if trial.stage == SEARCH else "test"
     if record.get("measured_on") != measured:
         yield f"was measured on {record.get('measured_on')!r}, a {trial.stage} trial is on {measured}"
-    accuracy = (record.get("metrics") or {}).get("accuracy")
-    if not isinstance(accuracy, int | float) or not math.isfinite(accuracy) or not 0 <= accuracy <= 1:
-        yield f"has accuracy {accuracy!r}; accepted: a fraction from 0 to 1"
+    metrics = record.get("metrics") or {}
+    for name, rate in {"accuracy": None, **metrics}.items():
+        if not isinstance(rate, int | float) or not math.isfinite(rate) or not 0 <= rate <= 1:
+            yield f"has {name} {rate!r}; accepted: a fraction from 0 to 1"
 
 
 def _commands(events: Path) -> Iterator[str]:

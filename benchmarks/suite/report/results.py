@@ -1,8 +1,11 @@
-"""The numbers of a report, computed once: cells, means over tasks, wins, differences."""
+"""The numbers of a report, computed once: cells, means over tasks, wins, differences.
+
+Which trials they are of, and which metric, is a `View`: the final trials and their accuracy, unless a suite has others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +13,7 @@ from benchmarks.suite.plan import TaskEntry, Variant
 from benchmarks.suite.report.records import Records
 from benchmarks.suite.report.statistics import Difference, Spread, mean_of_means, paired, spread
 from benchmarks.suite.report.suite import Suite
-from benchmarks.suite.trial import FINAL
+from benchmarks.suite.trial import FINAL, Trial
 
 OF_GROUPS, OF_TASKS = "mean of groups", "mean of tasks"
 REFERENCES = ("full", "linear")
@@ -19,7 +22,7 @@ REFERENCES = ("full", "linear")
 
 @dataclass(frozen=True)
 class Seed:
-    """One finished final trial: its id, its seed, its test accuracy in percent."""
+    """One finished trial: its id, its seed, its test accuracy in percent."""
 
     trial: str
     seed: int
@@ -28,12 +31,17 @@ class Seed:
 
 @dataclass(frozen=True)
 class Cell:
-    """One task under one variant. planned: how many seeds the plan has; anchor: of its line in the page."""
+    """One task under one variant. trials: those of the plan; anchor: of its line in the page."""
 
     task: TaskEntry
     anchor: str
-    planned: int
+    trials: tuple[Trial, ...]
     seeds: tuple[Seed, ...]
+
+    @property
+    def planned(self) -> int:
+        """How many seeds the plan has."""
+        return len(self.trials)
 
     @cached_property
     def by_seed(self) -> dict[int, float]:
@@ -119,13 +127,9 @@ class Results:
 
     suite: Suite
     records: Records
+    tasks: tuple[TaskEntry, ...]
     rows: tuple[Row, ...]
     measures: tuple[Measure, ...]
-
-    @property
-    def tasks(self) -> tuple[TaskEntry, ...]:
-        """The columns of the table."""
-        return self.records.tasks
 
     @property
     def overall(self) -> Measure:
@@ -146,10 +150,31 @@ class Results:
         return [row for row in self.rows if row is not reference]
 
 
-def compute(records: Records, suite: Suite) -> Results:
+@dataclass(frozen=True)
+class View:
+    """Which trials of a folder are looked at, and what is read of them.
+
+    trials: those of a task and a variant, by name. metric: what is read of them for a task, a rate among their metrics.
+    prefix: of all anchors, where a page has several views.
+    """
+
+    tasks: tuple[TaskEntry, ...]
+    variants: tuple[Variant, ...]
+    trials: Callable[[str, str], Sequence[Trial]]
+    metric: Callable[[str], str]
+    prefix: str = ""
+
+
+def finals(records: Records) -> View:
+    """The accuracy of final trials, of everything that the plan has."""
+    return View(records.tasks, records.variants, lambda *cell: records.of(*cell, FINAL), lambda task: "accuracy")
+
+
+def compute(records: Records, suite: Suite, view: View | None = None) -> Results:
     """The numbers of a report."""
-    rows = [_row(records, index, variant) for index, variant in enumerate(records.variants)]
-    return Results(suite, records, tuple(rows), tuple(measures(records.tasks)))
+    view = view or finals(records)
+    rows = [_row(records, view, variant) for variant in view.variants]
+    return Results(suite, records, view.tasks, tuple(rows), tuple(measures(view.tasks)))
 
 
 def measures(tasks: Sequence[TaskEntry]) -> list[Measure]:
@@ -165,11 +190,12 @@ def measures(tasks: Sequence[TaskEntry]) -> list[Measure]:
     return [*single, Measure(OF_GROUPS, parts), every]
 
 
-def _row(records: Records, index: int, variant: Variant) -> Row:
-    cells = []
-    for place, task in enumerate(records.tasks):
-        trials = records.of(task.name, variant.label, FINAL)
-        found = [(trial, record) for trial in trials if (record := records.done(trial.id)) is not None]
-        seeds = tuple(Seed(trial.id, trial.seed, 100 * record["metrics"]["accuracy"]) for trial, record in found)
-        cells.append(Cell(task, f"cell-{index}-{place}", len(trials), seeds))
-    return Row(variant, f"variant-{index}", tuple(cells))
+def _row(records: Records, view: View, variant: Variant) -> Row:
+    cells, index = [], records.variants.index(variant)
+    for place, task in enumerate(view.tasks):
+        trials, metric = view.trials(task.name, variant.label), view.metric(task.name)
+        found = [(t, done["metrics"][metric]) for t in trials
+                 if (done := records.done(t.id)) is not None and metric in done["metrics"]]  # fmt: skip
+        seeds = tuple(Seed(trial.id, trial.seed, 100 * rate) for trial, rate in found)
+        cells.append(Cell(task, f"{view.prefix}cell-{index}-{place}", tuple(trials), seeds))
+    return Row(variant, f"{view.prefix}variant-{index}", tuple(cells))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.suite.report.charts.canvas import Chart
 from benchmarks.suite.report.contents import Contents
 from benchmarks.suite.report.latex import latex
 from benchmarks.suite.report.markdown import document
@@ -41,17 +42,23 @@ def write_report(folder: Path, suite: Suite) -> Report:
     Raises `OptionError` where there is no plan, and for files of another version of vpt.
     """
     made, out = Contents(compute(read(folder), suite)), folder / REPORT
-    for chart in made.pictures:
-        write_atomically(out / f"{chart.name}.svg", chart.svg)
-    for path in set(out.glob("*.svg")) - {out / f"{chart.name}.svg" for chart in made.pictures}:
-        path.unlink()  # of an earlier report, whose plan was another
+    files: dict[str, str | bytes] = {
+        "table.md": _document(made), "table.csv": tidy(made.results),
+        "table.tex": latex(made.summary) + "\n" + latex(made.tasks), "index.html": page(made),
+    }  # fmt: skip
     if suite.published and made.published:
-        write_atomically(out / suite.published.file.name, suite.published.file.read_bytes())
-    write_atomically(out / "table.md", _document(made))
-    write_atomically(out / "table.csv", tidy(made.results))
-    write_atomically(out / "table.tex", latex(made.summary) + "\n" + latex(made.tasks))
-    write_atomically(out / "index.html", page(made))
+        files[suite.published.file.name] = suite.published.file.read_bytes()
+    leave(out, files, made.pictures)
     return _at_a_terminal(made, out / "index.html")
+
+
+def leave(out: Path, files: Mapping[str, str | bytes], charts: Sequence[Chart]) -> None:
+    """Write the files and charts of a report; charts of an earlier one, whose plan was another, go."""
+    pictures = {f"{chart.name}.svg": chart.svg for chart in charts}
+    for name, text in {**pictures, **files}.items():
+        write_atomically(out / name, text)
+    for path in set(out.glob("*.svg")) - {out / name for name in pictures}:
+        path.unlink()
 
 
 def show(report: Report) -> None:

@@ -13,43 +13,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.small_tokenizer import SmallTokenizer
+from support.text_answers import METHODS, answers, assert_equal
 from support.text_towers import TOWERS, images, small_clip
-from torch import Tensor
 
 import vpt
 from vpt.attach import text_fused
 from vpt.errors import OptionError
 
-METHODS: dict[str, dict[str, Any]] = {
-    "end": {"method": "coop"},
-    "middle": {"method": "coop", "position": "middle"},
-    "front": {"method": "coop", "position": "front"},
-    "specific": {"method": "coop", "class_specific": True},
-    "images": {"method": "cocoop"},
-    "templates": {"method": "taskres", "templates": ["{}.", "no {} at all."]},
-}
 NAMES = ["cat", "sea lion", "go-kart", "x", "vezi tomi la"]
-
-
-def answers(clip: Any, path: str, names: list[str], method: str, **options: Any) -> list[Tensor]:
-    """Logits, and gradients of all that is learned, on one path."""
-    if method in ("coop", "cocoop"):
-        options = {"context_length": 3, **options}
-    tuned = vpt.tune(clip, method, classnames=names, tokenizer=SmallTokenizer(), path=path, seed=4, **options)
-    with torch.no_grad():
-        for parameter in tuned.trainable().values():
-            parameter.normal_(0, 0.5, generator=torch.Generator().manual_seed(5))
-    logits = tuned(images())
-    (logits * torch.linspace(-1, 1, logits.numel(), dtype=logits.dtype).view_as(logits)).sum().backward()
-    found = [logits.detach(), *(p.grad.clone() for p in tuned.trainable().values())]
-    tuned.detach()
-    return found
-
-
-def assert_equal(fused: list[Tensor], plain: list[Tensor]) -> None:
-    for a, b in zip(fused, plain, strict=True):
-        assert b.abs().max() > 1e-6, "nothing to compare"
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-10 * float(b.abs().max()))
 
 
 @pytest.mark.parametrize("kind", METHODS)

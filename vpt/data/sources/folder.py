@@ -39,9 +39,9 @@ def load(
     """
     root = needs_folder("folder", root)
     patterns = [ignore] if isinstance(ignore, str) else ignore
-    split = (root / "train").is_dir() and bool(_folders(root / "train"))
+    split = (root / "train").is_dir() and bool(class_folders(root / "train"))
     train_root = root / "train" if split else root
-    classes = _folders(train_root)
+    classes = class_folders(train_root)
     if not classes:
         raise DataError(f"{root}: no class folders; accepted: {root}/<class>/ or {root}/train/<class>/")
 
@@ -65,14 +65,19 @@ def load(
 
 
 def _read(folder: Path, classes: list[str], ignore: Sequence[str], max_pixels: int) -> ImageSet:
+    paths, labels = labelled_files(folder, classes, ignore)
+    return ImageSet(str(folder), classes, labels, Files(tuple(paths), max_pixels), "folder")
+
+
+def labelled_files(folder: Path, classes: list[str], ignore: Sequence[str] = ()) -> tuple[list[str], list[int]]:
+    """Paths and labels of the images in the folders of `classes` in `folder`; raises `DataError` for anything else."""
     _refuse_strays(folder, classes, ignore)
     by_class = [_files(folder / c, ignore) if (folder / c).is_dir() else [] for c in classes]
     paths = [path for members in by_class for path in members]
     wrong = [path for path in paths if not path.lower().endswith(SUFFIXES)]
     if wrong:
         raise DataError("\n  ".join([f"{folder}: not images by name; remove them or pass ignore=:", *wrong]))
-    labels = [label for label, members in enumerate(by_class) for _ in members]
-    return ImageSet(str(folder), classes, labels, Files(tuple(paths), max_pixels), "folder")
+    return paths, [label for label, members in enumerate(by_class) for _ in members]
 
 
 def _refuse_strays(folder: Path, classes: list[str], ignore: Sequence[str]) -> None:
@@ -89,7 +94,8 @@ def _refuse_strays(folder: Path, classes: list[str], ignore: Sequence[str]) -> N
         )
 
 
-def _folders(folder: Path) -> list[str]:
+def class_folders(folder: Path) -> list[str]:
+    """The names of the folders in `folder`, sorted, hidden ones left out."""
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 

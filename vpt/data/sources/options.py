@@ -40,6 +40,17 @@ Patterns = Annotated[
 ]
 
 
+ClassNames = Annotated[
+    Sequence[str] | Mapping[str, str] | str | Path,
+    Rule(
+        lambda v: _texts(v) or isinstance(v, Mapping | str | Path),
+        "a list of names, old names and their new ones, or a .json or .txt file",
+    ),
+]
+HalfName = Annotated[str, Rule(lambda v: v in ("base", "new"), "'base' or 'new'")]
+ValCount = Annotated[int | str, Rule(lambda v: v == "auto" or _whole(1).accepts(v), "a whole number from 1, or 'auto'")]
+
+
 def misfits(function: Callable[..., Any], given: Mapping[str, Any]) -> Iterator[str]:
     """One line per value in `given` that breaks the rule in the annotation of `function`'s argument of that name."""
     hints = get_type_hints(function, include_extras=True)

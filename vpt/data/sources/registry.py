@@ -6,12 +6,12 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vpt.data.fewshot import few_shot
-from vpt.data.sources.options import Count, Seed, misfits
+from vpt.data.sources.options import ClassNames, Count, Flag, HalfName, Seed, ValCount, misfits
+from vpt.data.sources.shaping import shape_faults, shaped
 from vpt.data.task import Task
 from vpt.errors import DataError, OptionError, nearest, unknown
 
@@ -67,27 +67,45 @@ def load_task(
     root: str | Path | None,
     name: str | None = None,
     *,
+    class_names: ClassNames | None = None,
+    spoken: Flag = False,
+    resplit: Count | None = None,
+    resplit_seed: Seed = 0,
+    half: HalfName | None = None,
     shots: Count | None = None,
+    val_shots: ValCount | None = None,
     seed: Seed = 0,
     **options: Any,
 ) -> Task:
     """The task `name` of a source.
 
-    `root` is the folder (or CSV file) it lies in, None for "embedded". With `shots` the training set is cut down to
-    that many images per class, drawn by `seed`; validation and test stay. `options` are the source's own, such as
-    `val_fraction` and `split_seed` where it has no validation set.
+    `root` is the folder (or CSV file) it lies in, None for "embedded". `options` are the source's own, such as
+    `val_fraction` and `split_seed` where it has no validation set. What follows happens in this order:
+
+    class_names: other names for the classes: a list in the order of labels, `{old: new}`, or a file with either
+        (`vpt.data.sources.class_names`). spoken: names as a text encoder reads them (`vpt.data.class_names.spoken`).
+    resplit: divides all images anew, that many per class to train on, for tasks with too few (`vpt.data.resplit`).
+    half: the "base" or the "new" half of the classes (`vpt.data.base_to_new`).
+    shots: cuts the training set down to that many images per class, drawn by `seed`; test stays. So does validation,
+        unless `val_shots` cuts it too: a number per class, or "auto", the few-shot protocol's min(shots, 4).
+
     Raises `OptionError` for wrong options and `DataError` for images or labels that cannot be used.
     """
-    if wrong := faults(source, name, {**options, "shots": shots, "seed": seed}):
+    shape: dict[str, Any] = {
+        "class_names": class_names, "spoken": spoken, "resplit": resplit, "resplit_seed": resplit_seed,
+        "half": half, "shots": shots, "val_shots": val_shots, "seed": seed,
+    }  # fmt: skip
+    if wrong := faults(source, name, options | shape):
         raise OptionError("\n  ".join(wrong))
     try:
-        task = _sources[source].load(_existing(root), name, **options)
+        return shaped(_sources[source].load(_existing(root), name, **options), **shape)
     except OSError as error:
         raise DataError(f"source {source!r} cannot read {root}: {error}") from error
-    if shots is None:
-        return task
-    splits = {**task.splits, "train": f"{shots} images per class of {task.splits.get('train', 'train')}, seed {seed}"}
-    return replace(task, train=few_shot(task.train, shots, seed), whole=None, splits=splits)
+
+
+def task_options() -> list[str]:
+    """The options of `load_task` that every source's tasks take."""
+    return _keyword_only(load_task)
 
 
 def tasks_of(source: str, root: str | Path | None) -> list[str]:
@@ -125,6 +143,7 @@ def _faults(source: str, name: str | None, options: Mapping[str, Any]) -> Iterat
     for function in (entry.load, load_task):
         known = {option: options[option] for option in _keyword_only(function) if option in options}
         yield from (f"source {source!r}: {line}" for line in misfits(function, known))
+    yield from (f"source {source!r}: {line}" for line in shape_faults(options))
     if entry.check is not None:
         yield from entry.check(name, further)
 

@@ -10,7 +10,7 @@ from typing import Any
 from vpt.data.imageset import ImageSet
 from vpt.data.sources.options import Flag, Fraction, Seed
 from vpt.data.sources.places import needs_folder
-from vpt.data.sources.registry import source
+from vpt.data.sources.registry import source, task_options
 from vpt.data.sources.torchvision_pictures import Recipe, TorchvisionPictures
 from vpt.data.split import complete
 from vpt.data.task import Task
@@ -33,7 +33,7 @@ def _check(name: str | None, further: Mapping[str, Any]) -> Iterator[str]:
         yield str(error)
         return
     free = [n for n in accepted if n not in _OWN and n != "train"]
-    own = ["download", "val_fraction", "test_fraction", "split_seed", "shots", "seed"]
+    own = ["download", "val_fraction", "test_fraction", "split_seed", *task_options()]
     wrong = [f"{option!r}{nearest(option, free + own)}" for option in further if option not in free]
     if wrong:
         yield f"torchvision's {name} has no option {', '.join(wrong)}; accepted: {', '.join(free + own)}"

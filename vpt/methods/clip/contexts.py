@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vpt.errors import OptionError, unknown
 from vpt.methods.clip.fixed_texts import PHOTO, Templates, as_templates, check_weight
-from vpt.methods.clip.learned import ClipLearned, ClipTask, clip_method
+from vpt.methods.clip.learned import ClipLearned, ClipTask, Pass, clip_method
 from vpt.prompts import init as inits
 from vpt.prompts.class_texts import Position
 from vpt.prompts.context import ConditionalContext, Context
@@ -78,7 +78,9 @@ def kgcoop(
     length, start = started(task, context_length, 4, words, init)
     check_weight("weight", weight)
     context = Context(task.site.width, length, start, generator=generator)
-    return ClipLearned(from_context, context, length, position, as_templates(templates), penalty=Distance(weight))
+    return ClipLearned(
+        from_context, context, length, position, templates=as_templates(templates), penalty=Distance(weight)
+    )
 
 
 class Distance:
@@ -87,9 +89,9 @@ class Distance:
     def __init__(self, weight: float) -> None:
         self.weight = weight
 
-    def __call__(self, model: TunedClip, features: Tensor) -> Tensor:
-        fixed = model.template_features().to(features.dtype)
-        return self.weight * (1 - F.cosine_similarity(features, fixed, dim=-1)).mean()
+    def __call__(self, model: TunedClip, last: Pass) -> Tensor:
+        fixed = model.template_features().to(last.classes.dtype)
+        return self.weight * (1 - F.cosine_similarity(last.classes, fixed, dim=-1)).mean()
 
 
 def from_context(model: TunedClip, images: Tensor) -> Tensor:
@@ -119,17 +121,18 @@ def started(
         raise OptionError(f"words is {words!r}; accepted: a text such as {PHOTO_WORDS!r}")
     if length not in (None, len(ids)):
         raise OptionError(f"context_length is {length}, but words={words!r} are {len(ids)} tokens; give one of the two")
-    return len(ids), _embedded(task, ids)
+    return len(ids), embedded(task, ids)
 
 
 def _unworded(task: ClipTask, length: int, init: ContextInit) -> inits.Initializer:
     if not isinstance(init, str):
         return inits.from_array(init)
     ids = task.words([PHOTO_WORDS])[0] if init == "photo" else []
-    return _embedded(task, ids) if len(ids) == length else inits.normal(0.02)
+    return embedded(task, ids) if len(ids) == length else inits.normal(0.02)
 
 
-def _embedded(task: ClipTask, ids: list[int]) -> inits.Initializer:
+def embedded(task: ClipTask, ids: list[int]) -> inits.Initializer:
+    """What starts as the embeddings of these tokens."""
     with torch.no_grad():
         rows = task.site.embed(torch.tensor(ids, device=task.site.device)).cpu()
     return inits.from_array(rows.to(torch.promote_types(rows.dtype, torch.float32)))

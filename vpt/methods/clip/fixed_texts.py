@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from vpt.methods.clip.tuned_clip import TunedClip
 
 Templates = str | Sequence[str]
-"""Sentences with {} for the class name; the features of several are averaged."""
+"""Sentences with {} for the class name; the features of several are averaged. Or the name of one of `ENSEMBLES`."""
+
+ENSEMBLES = {"imagenet": "OPENAI_IMAGENET_TEMPLATES", "imagenet_simple": "SIMPLE_IMAGENET_TEMPLATES"}
+"""CLIP's own ensembles of 80 and of 7 sentences, by the names that open_clip has them under."""
 
 PHOTO = "a photo of a {}."
 
@@ -50,6 +53,10 @@ def shifted(model: TunedClip, images: Tensor) -> Tensor:
 
 def as_templates(templates: Templates) -> tuple[str, ...]:
     """The templates as a tuple; their texts are checked where they are made into tokens."""
+    if isinstance(templates, str) and templates in ENSEMBLES:
+        import open_clip
+
+        return tuple(sentence("{}") for sentence in getattr(open_clip, ENSEMBLES[templates]))
     if isinstance(templates, str):
         return (templates,)
     if not isinstance(templates, Sequence) or not templates:

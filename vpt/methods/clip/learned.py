@@ -4,16 +4,20 @@ class features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from vpt.methods.clip.epoch_average import EpochAverage
 from vpt.methods.method import Build, method
 from vpt.prompts.class_texts import Position
+from vpt.prompts.tokens import Tokens
 from vpt.prompts.words import Words
 from vpt.sites.clip_text import TextSite
+from vpt.sites.clip_visual import visual_site
+from vpt.sites.site import Site
 
 if TYPE_CHECKING:
     from vpt.methods.clip.tuned_clip import TunedClip
@@ -27,6 +31,28 @@ class ClipTask:
     words: Words
     classnames: tuple[str, ...]
 
+    @property
+    def visual(self) -> Site:
+        """The site of the image tower. Raises `UnsupportedBackbone` for one that takes no prompts."""
+        return visual_site(self.site.model)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What the last forward pass of training made: what penalties and guides are made of.
+
+    seen: normalised image features `[B, F]`. frozen: those of the tower before anything entered it, where they are
+    asked for. classes: normalised class features `[C, F]` or `[B, C, F]`. logits: `[B, C]`.
+    """
+
+    seen: Tensor
+    frozen: Tensor | None
+    classes: Tensor
+    logits: Tensor
+
+
+Loss = Callable[["TunedClip", Pass], Tensor]
+
 
 @dataclass(frozen=True)
 class ClipLearned:
@@ -36,17 +62,32 @@ class ClipLearned:
         where `per_image`; they are normalised afterwards.
     prompts: the module of learned tensors, if any; its `per_class` says that it belongs to these very classes.
     context: context tokens M in the text of each class, and `position` where the name stands; 0: no such text.
+    after: ids of fixed tokens between context and name.
     templates: sentences with {} for the name, whose features `TunedClip.template_features` answers.
-    penalty: what training adds to the cross-entropy, from the tuned model and its normalised class features.
+    visual: what enters the image tower, a part of `prompts`.
+    compare: from the tuned model, normalised image features `[B, F]` and class features to logits `[B, C]`; None for
+        CLIP's own way (`TunedClip.cosines`).
+    penalty: what training adds to the cross-entropy, from the tuned model and the last pass.
+    guide: a loss that no step may oppose (see `vpt.training.guide`), from the same.
+    wants_frozen: whether `Pass.frozen` is needed.
+    average: over epochs, which training ends with, if any.
+    adapters: by the names of modules of the CLIP, what stands in for each (see `vpt.attach.adapters`).
     """
 
     features: Callable[[TunedClip, Tensor], Tensor]
     prompts: nn.Module | None = None
     context: int = 0
     position: Position = "end"
+    after: tuple[int, ...] = ()
     templates: tuple[str, ...] = ()
     per_image: bool = False
-    penalty: Callable[[TunedClip, Tensor], Tensor] | None = None
+    visual: Tokens | None = None
+    compare: Callable[[TunedClip, Tensor, Tensor], Tensor] | None = None
+    penalty: Loss | None = None
+    guide: Loss | None = None
+    wants_frozen: bool = False
+    average: EpochAverage | None = None
+    adapters: Mapping[str, nn.Module] = field(default_factory=dict)
 
     @property
     def per_class(self) -> bool:

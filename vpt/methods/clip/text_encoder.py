@@ -26,20 +26,23 @@ class TextEncoder(nn.Module):
         self._path, self._shares = path, shares
         self._plan: text_fused.Layout | None = None
 
-    def forward(self, contexts: Tensor) -> Tensor:
-        """Features `[K, T, F]`, not normalised, of T texts with K contexts `[K, 1 or T, M, D]`."""
+    def forward(self, contexts: Tensor, deeper: Tensor | None = None) -> Tensor:
+        """Features `[K, T, F]`, not normalised, of T texts with K contexts `[K, 1 or T, M, D]`.
+
+        deeper: what takes the contexts' places before each of the next blocks, `[J - 1, M, D]`.
+        """
         (site,) = self._site
         if self._path == "plain":
-            return text_plain.encode(site, self._insert, self.texts, contexts)
+            return text_plain.encode(site, self._insert, self.texts, contexts, deeper)
         if self._plan is None or self._plan.kept.device != self.texts.ids.device:
             with torch.inference_mode(False):  # training may use the plan that a pass of inference made
                 self._plan = text_fused.layout(site, self.texts, self._shares)
-        return text_fused.encode(site, self.texts, contexts, self._plan)
+        return text_fused.encode(site, self.texts, contexts, self._plan, deeper)
 
     def fixed(self) -> Tensor:
         """Features `[T, F]`, not normalised, of texts without a context."""
         (site,) = self._site
-        nothing = site.positions().new_empty(1, 1, 0, site.width)
+        nothing = torch.empty(1, 1, 0, site.width, dtype=site.dtype, device=site.device)
         return self(nothing).squeeze(0)  # type: ignore[no-any-return]
 
 

@@ -26,10 +26,11 @@ def tune_clip(
     check_free(model)
     if classnames is None:
         raise OptionError(f"method {method!r} needs the names of the classes: classnames=[...]")
-    chosen = describe(method)
+    chosen = describe(method, "open_clip")
     full = chosen.bind(dict(options))
     site = text_site(model)
     words = Words(tokenizer or site.tokenizer())
+    site.check(words)
     check_names(words, classnames)
     if num_classes not in (None, len(classnames)):
         raise OptionError(f"num_classes is {num_classes!r}; accepted: the {len(classnames)} of classnames, or None")

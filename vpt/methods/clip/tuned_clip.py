@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vpt.attach import Attachment
-from vpt.attach.text_choose import choose_text
-from vpt.attach.text_plain import Insert
+from vpt.attach import Attachment, attach_adapters, original_name
+from vpt.attach.adapters import BASE
+from vpt.attach.text_plain import Insert, Replace
 from vpt.errors import OptionError
-from vpt.methods.clip.learned import ClipLearned, ClipTask
+from vpt.methods.clip.ensemble import ensemble, normalised
+from vpt.methods.clip.image_encoder import ImageEncoder
+from vpt.methods.clip.learned import ClipLearned, ClipTask, Pass
+from vpt.methods.clip.paths import choose_paths
 from vpt.methods.clip.remembered import Remembered
 from vpt.methods.clip.text_encoder import TextEncoder
 from vpt.methods.tuned_model import Before, TunedModel
-from vpt.prompts.class_texts import with_context, with_templates
+from vpt.prompts.class_texts import ClassTexts, with_context, with_templates
 
 
 class TunedClip(TunedModel):
@@ -34,10 +35,11 @@ class TunedClip(TunedModel):
     ) -> None:
         super().__init__()
         self.site, self.learned, self.method, self.options = task.site, learned, method, dict(options)
-        self._words, self._insert = task.words, Insert()
-        self.path, self.reason, self._shares = choose_text(path, task.site, self._apart())
+        self.words, self._insert, self._paths = task.words, Insert(), choose_paths(path, task, learned)
+        self.path, self.reason = self._paths.name, self._paths.reason
         self._texts, self._templates = Remembered(), Remembered()
-        self._classes: Tensor | None = None
+        self._frozen: Tensor | None = None
+        self._last: Pass | None = None
         named, templated = self._encoders(task.classnames)
         self._before = Before(task.site.model)
         self._attachment = Attachment(task.site.model)
@@ -51,46 +53,61 @@ class TunedClip(TunedModel):
             raise
         self.train(self.training)
 
-    def _apart(self) -> str | None:
-        """Why the texts of this method share nothing in front, or None where they do."""
-        if self.learned.context and self.learned.per_class:
-            return "every class has a context of its own"
-        if self.learned.context and self.learned.position != "end":
-            return f"names stand at the {self.learned.position} of the context"
-        return None
-
     def _encoders(self, classnames: Sequence[str]) -> tuple[TextEncoder | None, TextEncoder | None]:
         """What encodes the names with a context, and the names in templates. Raises `OptionError` for faulty names."""
         learned, length = self.learned, self.site.context_length
         named = templated = None
         if learned.context:
-            texts = with_context(self._words, classnames, length, learned.context, learned.position)
-            named = TextEncoder(self.site, texts, self._insert, self.path, self._shares).to(self.site.device)
+            texts = with_context(self.words, classnames, length, learned.context, learned.position, learned.after)
+            named = self.encoder(texts)
         if learned.templates:
-            texts = with_templates(self._words, classnames, learned.templates, length)
-            templated = TextEncoder(self.site, texts, self._insert, self.path, self._shares).to(self.site.device)
+            texts = with_templates(self.words, classnames, learned.templates, length)
+            templated = self.encoder(texts)
         return named, templated
+
+    def encoder(self, texts: ClassTexts) -> TextEncoder:
+        """What encodes texts with the text tower, by this model's path."""
+        paths = self._paths
+        return TextEncoder(self.site, texts, self._insert, paths.text, paths.shares).to(self.site.device)
 
     def _join(self) -> None:
         self.backbone.requires_grad_(False)
-        if self.path == "plain":
-            self._attachment.after(self.site.tower.token_embedding, self._insert)
+        attach_adapters(self.learned.adapters, self._attachment, self.backbone)
+        if self._paths.text == "plain":
+            self._attachment.after(self.site.token_embedding, self._insert)
+            for layer in range(1, 1 + len(() if self._deeper is None else self._deeper)):
+                self._attachment.before(self.site.blocks[layer], Replace(self._insert, layer))
         if self.prompts is not None:
             precision = torch.promote_types(self.site.dtype, torch.float32)
             self.prompts.requires_grad_(True).to(self.site.device, precision)
+        visual = self._paths.visual or "hooks"
+        self._images = ImageEncoder(self.backbone, self.learned.visual, visual, self._attachment)
+
+    @property
+    def _deeper(self) -> Tensor | None:
+        """What takes the context's places in text blocks after the first, `[J - 1, M, D]`."""
+        return getattr(self.prompts, "deeper", None)
 
     # --- from images and names to logits ------------------------------------------------------------
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, C]` of images `[B, 3, H, W]`, in float32 at least."""
+        if self.training and self.learned.wants_frozen:
+            self._frozen = self.frozen_image_features(images)
         return self.compare(self.image_features(images))
 
     def compare(self, seen: Tensor) -> Tensor:
         """Logits `[B, C]` of images with normalised features `[B, F]`."""
         self._check_attached()
         classes = self._class_features(seen)
-        if self.learned.penalty is not None and self.training:
-            self._classes = classes
+        own = self.learned.compare
+        logits = self.cosines(seen, classes) if own is None else own(self, seen, classes)
+        if self.training and (self.learned.penalty or self.learned.guide):
+            self._last, self._frozen = Pass(seen, self._frozen, classes, logits), None
+        return logits
+
+    def cosines(self, seen: Tensor, classes: Tensor) -> Tensor:
+        """CLIP's own logits `[B, C]` of normalised features: `[B, F]`, and `[C, F]` or `[B, C, F]`."""
         backbone: Any = self.backbone
         with torch.autocast(seen.device.type, enabled=False):  # a hundred times a cosine needs float32
             cosine = torch.einsum("bf,bcf->bc" if classes.dim() == 3 else "bf,cf->bc", seen, classes)
@@ -98,11 +115,19 @@ class TunedClip(TunedModel):
             bias = getattr(backbone, "logit_bias", None)
             return logits if bias is None else logits + bias
 
+    def zero_shot_logits(self, seen: Tensor) -> Tensor:
+        """Logits `[B, C]` of images with normalised features `[B, F]`, for the names in the templates alone."""
+        return self.cosines(seen, self.template_features().to(seen.dtype))
+
     def image_features(self, images: Tensor) -> Tensor:
-        """Normalised features `[B, F]` of images `[B, 3, H, W]`, by the image tower as it is."""
+        """Normalised features `[B, F]` of images `[B, 3, H, W]`, by the image tower and what is learned in it."""
         self._check_attached()
-        backbone: Any = self.backbone
-        return _normalised(backbone.encode_image(images, normalize=False))
+        return normalised(self._images(images))
+
+    def frozen_image_features(self, images: Tensor) -> Tensor:
+        """Normalised features `[B, F]` of images `[B, 3, H, W]`, by the image tower alone; without gradients."""
+        self._check_attached()
+        return normalised(self._images.frozen(images))
 
     def text_features(self, images: Tensor | None = None) -> Tensor:
         """Normalised class features `[C, F]`; `[B, C, F]` where they depend on the image, which then must be given.
@@ -118,9 +143,9 @@ class TunedClip(TunedModel):
 
     def _class_features(self, seen: Tensor) -> Tensor:
         if self.training or torch.is_grad_enabled() or self.learned.per_image:
-            return _normalised(self.learned.features(self, seen))
+            return normalised(self.learned.features(self, seen))
         own = () if self.prompts is None else self.prompts.parameters()
-        return self._texts(lambda: _normalised(self.learned.features(self, seen)), (*own, *self._tower_tensors()))
+        return self._texts(lambda: normalised(self.learned.features(self, seen)), (*own, *self._tower_tensors()))
 
     def learned_tensors(self, *args: Tensor) -> Tensor:
         """What the module of learned tensors answers: contexts, residuals."""
@@ -133,14 +158,18 @@ class TunedClip(TunedModel):
         """Features `[K, C, F]`, not normalised, of the class names with contexts `[K, 1 or C, M, D]`."""
         if self.named is None:
             raise OptionError(f"method {self.method!r} has no room for a context in its texts")
-        found: Tensor = self.named(contexts)
+        found: Tensor = self.named(contexts, self._deeper)
         return found
 
     def template_features(self) -> Tensor:
         """Normalised features `[C, F]` of the names in the templates, averaged over these; computed once."""
+        return self._templates(self.encode_templates, self._tower_tensors())
+
+    def encode_templates(self) -> Tensor:
+        """As `template_features`, but computed anew, with gradients for what learns within the text tower."""
         if self.templated is None:
             raise OptionError(f"method {self.method!r} has no templates")
-        return self._templates(partial(_ensemble, self.templated, len(self.classnames)), self._tower_tensors())
+        return ensemble(self.templated, len(self.classnames))
 
     def _tower_tensors(self) -> list[Tensor]:
         tower = self.site.tower
@@ -150,10 +179,33 @@ class TunedClip(TunedModel):
 
     def regulariser(self) -> Tensor | None:
         """What training adds to the cross-entropy of the last forward pass: a scalar, or None for most methods."""
-        if self.learned.penalty is None:
-            return None
-        classes, self._classes = self._classes, None  # the pass's own, so that texts are encoded once per step
-        return self.learned.penalty(self, self.text_features() if classes is None else classes)
+        penalty = self.learned.penalty
+        return None if penalty is None else penalty(self, self._last_pass(keep=self.learned.guide is not None))
+
+    def guide(self) -> Tensor | None:
+        """A loss of the last forward pass that a step may not oppose: a scalar, or None for most methods."""
+        return None if self.learned.guide is None else self.learned.guide(self, self._last_pass())
+
+    def _last_pass(self, keep: bool = False) -> Pass:
+        """The last pass of training, so that texts are encoded once per step; let go of unless kept."""
+        last, self._last = self._last, self._last if keep else None
+        if last is None:
+            raise OptionError(f"the loss of {self.method!r} needs a forward pass in training mode before it")
+        return last
+
+    def epoch_ended(self, epoch: int, epochs: int) -> None:
+        """Told by training after each of its epochs, counted from 1: some methods end with an average over them."""
+        if self.learned.average is not None:
+            self.learned.average.add(self.trainable(), epoch, epochs)
+
+    def kept_state(self) -> dict[str, Tensor]:
+        """What training keeps besides `trained_state()`, to go on with after an interruption."""
+        return {} if self.learned.average is None else self.learned.average.state()
+
+    def load_kept_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over a `kept_state()`."""
+        if self.learned.average is not None:
+            self.learned.average.load(state)
 
     def rebind(self, classnames: Sequence[str]) -> TunedClip:
         """Change the classes and keep what was learned. Raises `OptionError` where that belongs to its own classes."""
@@ -178,7 +230,14 @@ class TunedClip(TunedModel):
         super().train(mode)
         if not self._before.undone:
             self.backbone.eval()
+            for adapter in self.learned.adapters.values():
+                adapter.train(mode).get_submodule(BASE).eval()
         return self
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """All that was learned: the trained parameters, and what the module of learned tensors keeps besides them."""
+        own = set(self.trainable()) | {name for name, _ in self.named_buffers() if name.startswith("prompts.")}
+        return {name: tensor for name, tensor in self.state_dict().items() if name in own}
 
     def tokens(self) -> dict[str, Tensor]:
         """What the tokenizer made of the class names: ids, and the places where a context enters them."""
@@ -189,7 +248,8 @@ class TunedClip(TunedModel):
     def frozen_state(self) -> dict[str, Tensor]:
         """The tensors of the CLIP, all of which training leaves alone, by the names in its own `state_dict()`."""
         self._check_attached()
-        return dict(self.backbone.state_dict())
+        named = {original_name(name, self.learned.adapters): t for name, t in self.backbone.state_dict().items()}
+        return {name: tensor for name, tensor in named.items() if name is not None}
 
     def summary(self) -> str:
         """Method, model and path, then the counts of trained and of all parameters."""
@@ -208,15 +268,4 @@ class TunedClip(TunedModel):
     def _unfold(self) -> None:
         self._texts.forget()
         self._templates.forget()
-        self._classes = None
-
-
-def _ensemble(templated: TextEncoder, classes: int) -> Tensor:
-    """Features `[C, F]`: of each class the mean over its templates' normalised features, normalised again."""
-    each = _normalised(templated.fixed()).unflatten(0, (classes, -1))
-    return F.normalize(each.mean(1), dim=-1)
-
-
-def _normalised(features: Tensor) -> Tensor:
-    """Features of length 1 along the last dimension, in float32 at least."""
-    return F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1)
+        self._frozen = self._last = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.suite.report.cost import cost_of
+from benchmarks.suite.report.records import Records
 from benchmarks.suite.report.results import Results
 from benchmarks.suite.report.table import NOTHING, Body, Column, Entry, Line, Table, to
 from benchmarks.suite.report.tables.texts import duration, memory
@@ -34,7 +35,7 @@ def costs(results: Results) -> Table:
     )
     shared = [f"{row.label} (up to {cost.together} at once)" for row, cost in found if cost.together > 1]
     notes = [f"Trained side by side, each trial with its share of the time: {', '.join(shared)}."] if shared else []
-    notes += _machines(results)
+    notes += machines(results.records)
     return Table("cost", "Cost", caption, columns, [Body(lines)], notes)
 
 
@@ -42,9 +43,9 @@ def _text(value: float | None, shown: Callable[[float], str]) -> str | None:
     return None if value is None else shown(value)
 
 
-def _machines(results: Results) -> list[str]:
+def machines(records: Records) -> list[str]:
     """A warning where times come from more than one machine."""
-    found = results.records.found.values()
+    found = records.found.values()
     machines = {(r.get("device"), (r.get("cost") or {}).get("host")) for r in found if r.get("device")}
     if len(machines) < 2:
         return []

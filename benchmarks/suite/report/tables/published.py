@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from benchmarks.suite.report.data import by_route, own_splits, which
+from benchmarks.suite.report.records import Records
 from benchmarks.suite.report.results import Results, Row
 from benchmarks.suite.report.statistics import mean_of_means
 from benchmarks.suite.report.suite import Published
@@ -57,11 +58,11 @@ def _fact(facts: Published, value: float | None) -> Entry:
 
 
 def _us(results: Results) -> str:
-    return f"Ours: {_backbone(results)}; data by {', '.join(by_route(results)) or 'a route that no record says yet'}."
+    return f"Ours: {backbone_of(results.records)}; data by {', '.join(by_route(results)) or 'a route that no record says yet'}."
 
 
 def _cautions(results: Results, facts: Published) -> list[str]:
-    backbone = _backbone(results)
+    backbone = backbone_of(results.records)
     cautions = []
     if not all(part in backbone for part in facts.alike):
         cautions.append(f"Another backbone: ours is {backbone}.")
@@ -72,9 +73,9 @@ def _cautions(results: Results, facts: Published) -> list[str]:
     return cautions
 
 
-def _backbone(results: Results) -> str:
+def backbone_of(records: Records) -> str:
     """Name and checkpoint, as the plan has them."""
-    told = results.records.plan["settings"].get("backbone") or {}
+    told = records.plan["settings"].get("backbone") or {}
     name, checkpoint = told.get("name", "unknown"), told.get("checkpoint")
     random = "" if told.get("pretrained", True) else ", random weights"
     return f"{name} ({checkpoint})" if checkpoint else f"{name}{random}"

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 
+from benchmarks.suite.folder import DONE
+from benchmarks.suite.plan import Variant
 from benchmarks.suite.report.results import Cell, Results, Row
 from benchmarks.suite.report.table import NOTHING, Body, Column, Entry, Line, Table, file_of, to
 from benchmarks.suite.report.tables.texts import deviation, percent
-from benchmarks.suite.trial import FINAL
 
 
 def values(results: Results, row: Row) -> Table:
     """One variant's test accuracies, and means, task by task and group by group."""
-    trials = [trial for trial in results.records.trials if trial.variant == row.label and trial.stage == FINAL]
-    seeds = list(dict.fromkeys(trial.seed for trial in trials))
-    columns = [Column("task"), Column("mean"), *(Column(f"seed {seed}", "test accuracy, %") for seed in seeds)]
+    seeds = seeds_of([row])
     bodies = []
     for group, found in groupby(enumerate(row.cells), key=lambda item: item[1].task.group):
         places = list(found)
-        lines = [_line(results, row, cell, seeds) for _, cell in places]
+        lines = [line(results, cell, seeds) for _, cell in places]
         bodies.append(Body(lines, group, f"{row.anchor}-from-{places[0][0]}"))
-    options = ", ".join(f"{name}={value}" for name, value in row.variant.options.items())
-    method = f"Method {row.variant.method}{f' with {options}' if options else ''}."
-    return Table(row.anchor, row.label, method, columns, bodies)
+    return Table(row.anchor, row.label, in_words(row.variant), columns(seeds), bodies)
 
 
-def _line(results: Results, row: Row, cell: Cell, seeds: list[int]) -> Line:
-    trials = {trial.seed: trial.id for trial in results.records.of(cell.task.name, row.label, FINAL)}
+def seeds_of(rows: Sequence[Row]) -> list[int]:
+    """The seeds that are planned for any of the rows, in the plan's order."""
+    return list(dict.fromkeys(trial.seed for row in rows for cell in row.cells for trial in cell.trials))
+
+
+def columns(seeds: Sequence[int]) -> list[Column]:
+    """Task, mean, and one for each seed."""
+    return [Column("task"), Column("mean"), *(Column(f"seed {seed}", "test accuracy, %") for seed in seeds)]
+
+
+def in_words(variant: Variant) -> str:
+    """`Method deep with length=10.`"""
+    options = ", ".join(f"{name}={value}" for name, value in variant.options.items())
+    return f"Method {variant.method}{f' with {options}' if options else ''}."
+
+
+def line(results: Results, cell: Cell, seeds: Sequence[int]) -> Line:
+    """A cell's mean and the value of each seed, which lead to their trials' files."""
+    trials = {trial.seed: trial.id for trial in cell.trials}
     found, here = cell.spread, to(cell.anchor)
     entries = [NOTHING if found is None else Entry(percent(found.mean), deviation(found), here)]
     for seed in seeds:
@@ -39,5 +54,6 @@ def _line(results: Results, row: Row, cell: Cell, seeds: list[int]) -> Line:
         elif seed in cell.by_seed:
             entries.append(Entry(percent(cell.by_seed[seed]), href=file_of(trial)))
         else:
-            entries.append(Entry("", record["status"], file_of(trial), "warn"))
+            why = record["status"] if record["status"] != DONE else "not measured"
+            entries.append(Entry("", why, file_of(trial), "warn"))
     return Line(Entry(cell.task.title), entries, cell.anchor)

@@ -1,0 +1,38 @@
+"""A table of the report, and what its cells share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a note on what the numbers are, and lines of cells; the first line is the heading."""
+
+    title: str
+    note: str
+    lines: list[list[str]]
+
+
+def ratio_to(base: str, inverse: bool = False) -> Callable[[Mapping[str, Any]], str]:
+    """What writes a figure's ratio to a base, or the base's to it, with the quartiles of the rounds."""
+
+    def shown(figure: Mapping[str, Any]) -> str:
+        if base not in figure["ratios"]:
+            return "–"
+        found = figure["ratios"][base]
+        numbers = [found["ratio"], *found["quartiles"]]
+        ratio, low, high = [1 / number for number in (numbers[0], numbers[2], numbers[1])] if inverse else numbers
+        return f"{ratio:.2f} ({low:.2f}–{high:.2f})"
+
+    return shown
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A table's lines, its heading first, as Markdown."""
+    rows = [" | ".join(line) for line in [lines[0], ["---"] * len(lines[0]), *lines[1:]]]
+    return "\n".join(f"| {row} |" for row in rows) + "\n"

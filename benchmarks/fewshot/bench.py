@@ -42,28 +42,28 @@ class FewShotBench(Bench):
         return self._halves[name][half]
 
     def _data(self, trial: Trial, prepared: Prepared) -> dict[str, Any]:
-        """The task as it is, the same for all of its trials, and what this one drew of it."""
-        whole, drawn = self.task(trial.task), prepared.task
-        told = {"name": whole.name, "route": whole.route, "about": whole.about, "splits": dict(whole.splits),
-                "deviations": list(whole.deviations), "prepared_with": dict(whole.prepared_with),
-                "sizes": {part: len(images) for part, images in whole.sets().items()},
-                "digests": {"test": whole.test.digest()}}  # fmt: skip
-        stage = Stage.of(trial.stage)
-        sets = {"test": drawn.test} if not stage.shots else drawn.sets()
+        """The tasks as they are, the same for all trials, and what this one drew of its own."""
+        stage, drawn = Stage.of(trial.stage), prepared.task
+        sets = drawn.sets() if stage.shots else {"test": drawn.test}
         if stage.kind == BASE_TO_NEW:
             sets = {**sets, "new": self._half(trial.task, 1).test}
-        return {"data": told, "drawn": {
+        found: dict[str, Any] = {"data": facts(self.task(trial.task)), "drawn": {
             "shots": stage.shots, "classes": len(drawn.classes), "splits": dict(drawn.splits),
             "sizes": {part: len(images) for part, images in sets.items()},
             "digests": {part: images.digest() for part, images in sets.items()},
         }}  # fmt: skip
+        if stage.kind == TRANSFER:
+            found["others"] = {name: facts(self.task(name)) for name in self._targets(trial)}
+        return found
 
     def _sets(self, trial: Trial, prepared: Prepared) -> tuple[ImageDataset, ImageDataset]:
         """What a trial is trained on, and the test images of the same classes."""
-        return self._dataset(prepared.task.train), self._dataset(prepared.task.test)
+        drawn = bool(Stage.of(trial.stage).shots)
+        return self._dataset(prepared.task.train, keep=drawn), self._dataset(prepared.task.test)
 
-    def _dataset(self, images: ImageSet) -> ImageDataset:
-        return self.base.dataset(images, DataConfig(cache=self.cache / "pixels"))
+    def _dataset(self, images: ImageSet, *, keep: bool = True) -> ImageDataset:
+        """keep: decode all of them now, once for all trials."""
+        return self.base.dataset(images, DataConfig(cache=self.cache / "pixels" if keep else None))
 
     def _measured(self, trial: Trial, model: Any, judged: ImageDataset, settings: FitConfig) -> Measured:
         """Rates on the trial's own classes; then, with other names in their place, on other ones."""
@@ -84,12 +84,24 @@ class FewShotBench(Bench):
         """The further metrics of a trial, each with the task that it is the accuracy on."""
         if stage.kind == BASE_TO_NEW:
             return [(NEW, partial(self._half, trial.task, 1))]
-        if stage.kind != TRANSFER:
-            return []
-        targets = [name for name in self.settings.targets if name != trial.task]
-        return [(on(name), partial(self.task, name)) for name in targets]
+        if stage.kind == TRANSFER:
+            return [(on(name), partial(self.task, name)) for name in self._targets(trial)]
+        return []
+
+    def _targets(self, trial: Trial) -> list[str]:
+        return [name for name in self.settings.targets if name != trial.task]
 
     def _evaluate(self, model: Any, images: ImageDataset, settings: FitConfig) -> Any:
         precise = accelerator_for(settings.precision)
         size = self.settings.batch_size  # methods that are trained one by one need not be measured so
         return evaluate(model, images, batch_size=size, accelerator=precise, cache=self.cache / "inputs")
+
+
+def facts(task: Task) -> dict[str, Any]:
+    """What a record says of a whole task; digests of its test images alone, since of the others only some are read."""
+    return {
+        "name": task.name, "route": task.route, "about": task.about, "splits": dict(task.splits),
+        "deviations": list(task.deviations), "prepared_with": dict(task.prepared_with),
+        "sizes": {part: len(images) for part, images in task.sets().items()},
+        "digests": {"test": task.test.digest()},
+    }  # fmt: skip

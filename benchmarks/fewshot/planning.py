@@ -64,11 +64,9 @@ def make_plan(asked: Asked) -> Plan:
 
 def _stages(preset: Mapping[str, Any], asked: Asked) -> list[Stage]:
     """The stages that are asked for, each once. Raises `OptionError` for unknown ones, and for shots that cannot be."""
-    own = {SHOTS: preset.get("shots", []), BASE_TO_NEW: [preset.get("base_to_new", 16)],
+    own: dict[str, Sequence[int]] = {SHOTS: preset.get("shots", []), BASE_TO_NEW: [preset.get("base_to_new", 16)],
            TRANSFER: [(preset.get("transfer") or {}).get("shots", 16)]}  # fmt: skip
-    default = (
-        [SHOTS] * ("shots" in preset) + [BASE_TO_NEW] * ("base_to_new" in preset) + [TRANSFER] * ("transfer" in preset)
-    )
+    default = [kind for kind, key in zip(KINDS, ("shots", "base_to_new", "transfer"), strict=True) if key in preset]
     kinds = list(asked.stages or ([SHOTS] if asked.shots else default))
     for kind in kinds:
         if kind not in KINDS:
@@ -83,7 +81,10 @@ def _transfer(stages: Sequence[Stage], names: Sequence[str], settings: Settings)
     """Names of tasks, where the plan transfers at all."""
     if not any(stage.kind == TRANSFER for stage in stages):
         return []
-    return [entry.name for entry in tasks.entries(names, settings.data)]
+    try:
+        return [entry.name for entry in tasks.entries(names, settings.data)]
+    except OptionError as error:
+        raise OptionError(f"transfer: {error}; or leave transfer out by --stages, or give --from and --to") from error
 
 
 def _validate(settings: Settings, stages: Sequence[Stage]) -> None:

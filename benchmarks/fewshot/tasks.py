@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from benchmarks.suite.plan import TaskEntry
 from benchmarks.suite.settings import SourceConfig
 from vpt.data import Task, load_task, vtab
+from vpt.data.embedded import TASKS as EMBEDDED
 from vpt.data.sources import faults, tasks_of
 from vpt.data.sources import names as sources
 from vpt.data.sources.coop_table import DATASETS
@@ -24,7 +25,7 @@ def entries(names: Sequence[str], data: SourceConfig) -> tuple[TaskEntry, ...]:
     if wrong or not wanted:
         accepted = ", ".join([*known, "all"])
         raise OptionError(f"tasks: {', '.join(sorted(wrong)) or 'none'} given; accepted with this source: {accepted}")
-    return tuple(_entry(name) for name in known if name in wanted)
+    return tuple(_entry(name, data) for name in known if name in wanted)
 
 
 def _known(data: SourceConfig) -> list[str]:
@@ -42,12 +43,12 @@ def _known(data: SourceConfig) -> list[str]:
         return [data.root.stem]  # a source of one task, which lies there
 
 
-def _entry(name: str) -> TaskEntry:
+def _entry(name: str, data: SourceConfig) -> TaskEntry:
     if name in DATASETS:
         return TaskEntry(name, DATASETS[name].title, "", DATASETS[name].classes, DATASETS[name].sizes[2])
     if name in vtab.TASKS:
         return TaskEntry(name, vtab.TASKS[name].title, "", vtab.TASKS[name].classes)
-    return TaskEntry(name, name.capitalize(), "")
+    return TaskEntry(name, name.capitalize(), "", len(EMBEDDED[name]().classes) if data.source == "embedded" else None)
 
 
 def check(names: Iterable[str], data: SourceConfig) -> None:

@@ -112,7 +112,7 @@ def _step(case: Case) -> TrainingStep:
 def alone(case: Case, done: int) -> Iterator[dict[str, int]]:
     """The one row of a `memory` case. A spawned process is a whole one; a forked one shares its libraries' pages."""
     context = multiprocessing.get_context(case.options["start"])
-    context.set_forkserver_preload(["timm", "vpt.methods"])  # once, where processes are forked
+    context.set_forkserver_preload(["timm", "open_clip", "vpt.methods"])  # once, where processes are forked
     with _returning_memory(), ProcessPoolExecutor(1, context) as pool:
         yield pool.submit(peak, case).result()
 

@@ -13,7 +13,7 @@ from benchmarks.speed.settings import BACKBONES, TEXT_KINDS, Settings
 class Contender:
     """`hooks` and `fused`: deep prompts of a length on that path. `floor`: no prompts. `full`: full fine-tuning.
 
-    Of learned texts `plain` and `fused` are the paths, and the length is the most tokens in one chunk; None for vpt's own.
+    Of learned texts `plain` and `fused` are the paths; the length is the most tokens in a chunk, None for vpt's own.
     """
 
     kind: str
@@ -29,7 +29,8 @@ class Contender:
 class Case:
     """One measurement, kept in one file: `rows` rows of it are wanted, each of which is kept as soon as it is there.
 
-    what: one of `settings.KINDS`, of `settings.TEXT_KINDS` in place of `text`; options: what only that kind needs to know.
+    what: one of `settings.KINDS`, or of `settings.TEXT_KINDS` in place of `text`. options: what only that kind needs to
+    know.
     """
 
     what: str

@@ -31,6 +31,7 @@ BACKBONES = {
     "quick": Backbone("vit_tiny_patch16_224", 2, 2, {"img_size": 64, "depth": 2, "embed_dim": 48}),
 }
 
+
 @dataclass(frozen=True)
 class Tower:
     """A text tower of open_clip with random weights: its `text_cfg`, and the width of the features it answers."""
@@ -40,9 +41,10 @@ class Tower:
     config: dict[str, int]
 
 
+TEXTS = {"context_length": 77, "vocab_size": 49408}
 TOWERS = {
-    "clip-b32": Tower("ViT-B-32", 512, {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12}),
-    "quick": Tower("ViT-B-32", 32, {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}),
+    "clip-b32": Tower("ViT-B-32", 512, {**TEXTS, "width": 512, "heads": 8, "layers": 12}),
+    "quick": Tower("2 blocks of width 32", 32, {**TEXTS, "width": 32, "heads": 2, "layers": 2}),
 }
 
 SWEEP = {

@@ -18,16 +18,14 @@ class Table:
     lines: list[list[str]]
 
 
-def ratio_to(base: str, inverse: bool = False) -> Callable[[Mapping[str, Any]], str]:
-    """What writes a figure's ratio to a base, or the base's to it, with the quartiles of the rounds."""
+def ratio_to(base: str) -> Callable[[Mapping[str, Any]], str]:
+    """What writes a figure's ratio to a base, with the quartiles of the rounds."""
 
     def shown(figure: Mapping[str, Any]) -> str:
         if base not in figure["ratios"]:
             return "–"
-        found = figure["ratios"][base]
-        numbers = [found["ratio"], *found["quartiles"]]
-        ratio, low, high = [1 / number for number in (numbers[0], numbers[2], numbers[1])] if inverse else numbers
-        return f"{ratio:.2f} ({low:.2f}–{high:.2f})"
+        low, high = figure["ratios"][base]["quartiles"]
+        return f"{figure['ratios'][base]['ratio']:.2f} ({low:.2f}–{high:.2f})"
 
     return shown
 

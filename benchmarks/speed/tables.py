@@ -83,4 +83,3 @@ def _cached(figures: Sequence[Figure]) -> Table:
         lines.append([figure["model"], *(f"{figure[name]:,.2f}" for name in names)])
     note = "No augmentation; the first epoch computes once per image what is frozen. Of the other epochs, medians."
     return Table("Prompts in the last blocks: seconds", note, lines)
-

@@ -43,7 +43,7 @@ def _turn(contender: Contender, case: Case) -> Turn:
 
 
 def _parts(contender: Contender, case: Case) -> Turn:
-    """A step over as many texts as fit, as often as it takes: plain texts are all equally long, so is the arithmetic."""
+    """A step over as many texts as fit, as often as it takes: plain texts are equally long, so the work is the same."""
     texts, at_once = case.options["texts"], case.options["at_once"]
     sizes = [at_once] * (texts // at_once) + ([texts % at_once] if texts % at_once else [])
     made = {size: step(contender, case, size) for size in dict.fromkeys(sizes)}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +16,7 @@ from benchmarks.suite.plan import Plan
 from benchmarks.suite.settings import TOGETHER, Settings
 from benchmarks.suite.trial import SEARCH, Trial
 from vpt.methods import Tuned
+from vpt.runs.config import BackboneConfig
 from vpt.runs.prepare import prepare_backbone
 from vpt.training.devices import accelerator_for
 
@@ -94,14 +94,13 @@ def _kind(trial: Trial) -> Kind:
 
 
 def _paces(settings: Settings, trials: Sequence[Trial]) -> dict[Kind, Pace]:
-    backbone = prepare_backbone(_without_weights(settings))
+    backbone = prepare_backbone(without_weights(settings))
     kinds = {_kind(trial): trial for trial in trials}
     return {kind: _pace(settings, backbone, trial) for kind, trial in kinds.items()}
 
 
-def _without_weights(settings: Settings) -> Any:
-    from dataclasses import replace
-
+def without_weights(settings: Settings) -> BackboneConfig:
+    """The backbone of some settings, its weights random: they do not matter for time."""
     return replace(settings.backbone, pretrained=False, checkpoint=None)
 
 
@@ -113,7 +112,7 @@ def _pace(settings: Settings, backbone: nn.Module, trial: Trial, classes: int = 
         count = settings.batch_size if accelerator.device.type == "cuda" else PROBE
         images = random_images(backbone, count, accelerator.device)
         with accelerator.autocast():
-            step, measure = _timed(lambda: _step(model, images)), _timed(lambda: _measure(model, images))
+            step, measure = timed(lambda: _step(model, images)), timed(lambda: _measure(model, images))
         return Pace(step / count, measure / count)
     finally:
         model.detach()
@@ -131,7 +130,7 @@ def _measure(model: Tuned, images: torch.Tensor) -> None:
     model.eval()(images)
 
 
-def _timed(do: Callable[[], None]) -> float:
+def timed(do: Callable[[], None]) -> float:
     """Seconds, the median of a few rounds after a first one."""
     return statistics.median(list(_rounds(do))[1:])
 

@@ -77,12 +77,11 @@ class Plan:
         )  # fmt: skip
 
     def counts(self) -> dict[str, int]:
-        """How many tasks, variants, search and final trials there are."""
+        """How many tasks, variants, and trials of each stage there are."""
         stages = Counter(trial.stage for trial in self.trials)
-        return {
-            "tasks": len(self.tasks), "variants": len(self.variants), "search trials": stages[SEARCH],
-            "final trials": stages[FINAL],
-        }  # fmt: skip
+        named = stages if stages.keys() - {SEARCH, FINAL} else (SEARCH, FINAL)
+        trials = {f"{stage} trials": stages[stage] for stage in named}
+        return {"tasks": len(self.tasks), "variants": len(self.variants), **trials}
 
 
 def lay_out(settings: Settings, task: str, variant: Variant, seeds: Sequence[int], search_seed: int) -> list[Trial]:

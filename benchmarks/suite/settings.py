@@ -87,9 +87,9 @@ class Settings:
             warmup *= epochs / self.epochs  # a shorter search warms up for the same share of it
         together = trial.method in TOGETHER and trial.shares_images
         return FitConfig(
-            epochs=epochs, batch_size=recipe.batch_size or self.batch_size, optimizer=recipe.optimizer, lr=lr, weight_decay=weight_decay,
-            warmup_epochs=warmup, decay=list(recipe.decay), schedule=self.schedule, scale_lr=self.scale_lr,
-            precision="fp32" if together else self.precision, seed=trial.seed,
+            epochs=epochs, batch_size=recipe.batch_size or self.batch_size, optimizer=recipe.optimizer, lr=lr,
+            weight_decay=weight_decay, warmup_epochs=warmup, decay=list(recipe.decay), schedule=self.schedule,
+            scale_lr=self.scale_lr, precision="fp32" if together else self.precision, seed=trial.seed,
             checkpoint_every=CHECKPOINT_EVERY, tensorboard=False,
         )  # fmt: skip
 

@@ -27,10 +27,9 @@ class Watch:
 def story(record: Mapping[str, Any]) -> str:
     """A trial in a line: `cifar deep, lr 0.5, seed 42: val 71.3% (34 s)`."""
     trial, seconds = record["trial"], record["cost"]["seconds"]
-    point = (
-        f"lr {trial['lr']:g}, weight decay {trial['weight_decay']:g}" if trial["stage"] == SEARCH else trial["stage"]
-    )
-    name = f"{trial['task']} {trial['variant']}, {point}, seed {trial['seed']}"
+    searching = trial["stage"] == SEARCH
+    what = f"lr {trial['lr']:g}, weight decay {trial['weight_decay']:g}" if searching else trial["stage"]
+    name = f"{trial['task']} {trial['variant']}, {what}, seed {trial['seed']}"
     if record["status"] == DONE:
         return f"{name}: {record['measured_on']} {record['metrics']['accuracy']:.1%} ({seconds:.1f} s)"
     return f"{name}: {record['status']}: {record['reason']}"

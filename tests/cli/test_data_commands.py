@@ -126,7 +126,7 @@ def test_all_means_all_tasks_of_the_source(vpt: Run, tmp_path: Path) -> None:
         ("vtab", tmp_path, 1, f"{tmp_path}: holds no task of source 'vtab'"),
         ("vtab", None, 2, "source 'vtab' needs root"),
         ("wds", tmp_path / "gone", 1, "gone: there is no such file or folder"),
-        ("folder", tmp_path, 2, "source 'folder' has no list of tasks: name one; sources with a list: coop, embedded, prep"),
+        ("folder", tmp_path, 2, "source 'folder' has no list of tasks: name one; sources with a list: coop, em"),
         ("vtba", tmp_path, 2, "unknown source 'vtba' (did you mean 'vtab'?)"),
     ):
         where = () if root is None else ("--root", root)

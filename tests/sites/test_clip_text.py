@@ -42,9 +42,14 @@ def test_its_parts_in_a_row_are_open_clips_forward(tower: str) -> None:
 
 @pytest.mark.parametrize(
     ("tower", "whole"),
-    [("flat", False), ("flat, last", True), ("text, class token", False), ("text, padding hidden", False),
-     ("text, class token, not causal", False), ("text, SigLIP", True)],
-)  # fmt: skip
+    [
+        ("flat", False),
+        ("flat, last", True),
+        ("text, class token, mask corrected", False),
+        ("text, padding hidden", False),
+        ("text, SigLIP", True),
+    ],
+)
 def test_texts_are_cut_where_nothing_read_depends_on_the_rest(tower: str, whole: bool) -> None:
     longest = 2 + len(SmallTokenizer().encode("a sea lion."))
     assert text_site(small_clip(tower)).cut(SmallTokenizer()(["no", "a sea lion."])) == (20 if whole else longest)

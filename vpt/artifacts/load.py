@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -75,9 +76,10 @@ def _rebuild(backbone: nn.Module, manifest: Manifest, folder: Path, tokenizer: T
     """The method on the backbone with values yet to be filled in: how they once started no longer matters."""
     clip = manifest.tokenizer is not None
     options = {**manifest.options, **({"tokenizer": tokenizer} if clip else {"head_init": "auto"})}
-    if "init" in options:
-        options["init"] = "normal" if clip else "zeros"
-    options.pop("init_images", None)
+    for start in ("init", "init_images"):
+        options.pop(start, None)
+    if "support_images" in options and (kept := manifest.tensors["shapes"].get("prompts.keys")):
+        options |= {"support_images": torch.zeros(kept), "support_labels": [0] * kept[0]}
     try:
         tuned: Tuned | TunedClip = tune(
             backbone, manifest.method, num_classes=manifest.num_classes or None, path=manifest.path, **options

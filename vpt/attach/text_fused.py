@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vpt.attach.text_plain import put
@@ -68,16 +68,18 @@ def encode(site: TextSite, texts: ClassTexts, contexts: Tensor, plan: Layout, de
             return _whole(site, texts, contexts[k, t if contexts.shape[1] > 1 else 0], t, plan, deeper)
         return _tails(site, texts, [(keys[k], values[k]) for keys, values in prefix], t, plan)
 
-    found = _in_chunks(run, torch.arange(count, device=texts.ids.device).split(chunk))
+    found = _in_chunks(run, torch.arange(count, device=texts.ids.device).split(chunk), site)
     return found.view(len(contexts), len(texts), -1)
 
 
-def _in_chunks(run: Callable[[Tensor], Tensor], chunks: tuple[Tensor, ...]) -> Tensor:
+def _in_chunks(run: Callable[[Tensor], Tensor], chunks: tuple[Tensor, ...], site: TextSite) -> Tensor:
     if len(chunks) == 1:
         return run(chunks[0])
     if not torch.is_grad_enabled():
         return torch.cat([run(rows) for rows in chunks])
-    return torch.cat([checkpoint(run, rows, use_reentrant=False, preserve_rng_state=False) for rows in chunks])
+    drops = any(m.training and m.p for block in site.blocks for m in block.modules() if isinstance(m, nn.Dropout))
+    found = [checkpoint(run, rows, use_reentrant=False, preserve_rng_state=drops) for rows in chunks]
+    return torch.cat(found)
 
 
 def _tokens(site: TextSite, ids: Tensor, plan: Layout) -> Tensor:

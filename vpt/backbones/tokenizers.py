@@ -12,7 +12,7 @@ from torch import Tensor
 from vpt.backbones import network
 from vpt.backbones.checkpoint import brief
 from vpt.backbones.clip_hub import settled
-from vpt.backbones.clip_names import LOCAL, check_clip_name, parse
+from vpt.backbones.clip_names import LOCAL, PREFIX, check_clip_name, is_clip, parse
 from vpt.backbones.embedded_clip import CONFIG, NAME
 from vpt.backbones.unlogged import unlogged
 from vpt.errors import OptionError, WeightsUnavailable
@@ -28,6 +28,8 @@ def load_tokenizer(name: str, folder: Path | None = None) -> Tokenizer:
     Raises `OptionError` (unknown name, a folder for open_clip's own tokenizer, transformers not installed) or
     `WeightsUnavailable` where its files are neither on this machine nor reachable.
     """
+    if not is_clip(name):
+        raise OptionError(f"backbone {name!r} reads no words; accepted: {NAME}, or a name after {PREFIX}")
     check_clip_name(name)
     with unlogged():
         return _load(name, folder)

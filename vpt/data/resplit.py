@@ -33,8 +33,8 @@ def resplit(task: Task, shots: int, val_shots: ValShots = "auto", seed: int = 0)
             f"{pool.name}: {shots} images per class to train on, and one each to validate and test with, asked for, "
             f"but too few in: {', '.join(short)}"
         )
-    drawn = dict(zip(task.sets(), _divided(by_class, shots, k), strict=True))
-    train, val, test = (pool.subset(np.sort(own)).named(f"{task.name}/{part}") for part, own in drawn.items())
+    drawn = zip(task.sets(), _divided(by_class, shots, k), strict=True)
+    train, val, test = (pool.subset(np.sort(own)).named(f"{task.name}/{part}") for part, own in drawn)
     together = f"images per class of train, val and test together, seed {seed}"
     splits = {"train": f"{shots} {together}", "val": f"at most {k} {together}", "test": "all others"}
     own = f"the split is not the published one: drawn anew from all its images ({shots} and {k} per class, seed {seed})"

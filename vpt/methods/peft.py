@@ -54,20 +54,25 @@ def lora(
     By default beside those that make queries and values, and with an alpha that equals the rank. Where one layer makes
     queries, keys and values (timm's `qkv`), the product is beside all of it: keys are adapted too.
     """
+    settings = lora_settings(rank, alpha, dropout, dora, rslora)
+    return _adapted(site, generator, "lora", settings, targets, layers)
+
+
+def lora_settings(rank: int, alpha: float | None, dropout: float, dora: bool, rslora: bool) -> dict[str, Any]:
+    """Fields of peft's configuration. Raises `OptionError` for what is not accepted."""
     check_positive("rank", rank)
     check_share("dropout", dropout)
     if alpha is not None and (not isinstance(alpha, int | float) or not 0 < alpha < math.inf):
         raise OptionError(f"alpha is {alpha!r}; accepted: a number above 0, or None for the rank")
     if wrong := [f"{name} is {flag!r}" for name, flag in (("dora", dora), ("rslora", rslora)) if flag not in (0, 1)]:
         raise OptionError(f"{'; '.join(wrong)}; accepted: true or false")
-    settings = {
+    return {
         "r": rank,
         "lora_alpha": rank if alpha is None else alpha,
         "lora_dropout": dropout,
         "use_dora": dora,
         "use_rslora": rslora,
     }
-    return _adapted(site, generator, "lora", settings, targets, layers)
 
 
 @method("adapter")

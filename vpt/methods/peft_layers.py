@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vpt.attach.adapters import BASE
 from vpt.errors import OptionError, nearest
@@ -17,12 +17,29 @@ OURS = frozenset({"target_modules", "exclude_modules", "feedforward_modules", "m
 """Fields of peft's configurations that say where adapters go and what else learns: here the method says so."""
 
 
+class Linear(Protocol):
+    """What an adapter can stand beside: an `nn.Linear`, or a module that is as one."""
+
+    @property
+    def weight(self) -> Any:
+        """`[outputs, inputs]`."""
+
+    @property
+    def bias(self) -> Any:
+        """`[outputs]`, or None."""
+
+
 def wrap(
-    linears: Mapping[str, nn.Linear], kind: str, settings: Mapping[str, Any], generator: torch.Generator
+    linears: Mapping[str, Linear],
+    kind: str,
+    settings: Mapping[str, Any],
+    generator: torch.Generator,
+    precise: bool = False,
 ) -> dict[str, nn.Module]:
     """peft's layers of one kind around `linears`, by the same names, with a start drawn from `generator`.
 
     kind: peft's name of the adapter in lower case, e.g. `"loha"`. settings: fields of its configuration.
+    precise: whether their own tensors are float32 at least, whatever the layers' are.
     They are built on copies in main memory: peft changes nothing of the backbone, and every device sees one start.
     Raises `OptionError` where peft is missing, has no such kind, or refuses the settings.
     """
@@ -37,7 +54,7 @@ def wrap(
             peft.inject_adapter_in_model(config, copies)
         except Exception as error:  # whatever a kind of peft's does not like of these layers or settings
             raise OptionError(f"peft cannot put {kind!r} with {dict(settings)} here: {error}") from error
-    return {name: _around(linear, copies[str(n)], kind) for n, (name, linear) in enumerate(linears.items())}
+    return {name: _around(linear, copies[str(n)], kind, precise) for n, (name, linear) in enumerate(linears.items())}
 
 
 def _import(kind: str) -> Any:
@@ -66,18 +83,26 @@ def _config(peft: Any, kind: str, settings: Mapping[str, Any]) -> Any:
         raise OptionError(f"peft refuses {dict(settings)} for {kind!r}: {error}") from error
 
 
-def _copy(linear: nn.Linear) -> nn.Linear:
+def _copy(linear: Linear) -> nn.Linear:
+    outputs, inputs = linear.weight.shape
     twin: nn.Linear = nn.utils.skip_init(
-        nn.Linear, linear.in_features, linear.out_features, bias=linear.bias is not None, dtype=linear.weight.dtype
+        nn.Linear, inputs, outputs, bias=linear.bias is not None, dtype=linear.weight.dtype
     )
-    twin.load_state_dict(linear.state_dict())
+    twin.load_state_dict(_tensors(linear))
     return twin
 
 
-def _around(linear: nn.Linear, layer: nn.Module, kind: str) -> nn.Module:
+def _tensors(linear: Linear) -> dict[str, Tensor]:
+    both = {"weight": linear.weight, "bias": linear.bias}
+    return {name: tensor.detach() for name, tensor in both.items() if tensor is not None}
+
+
+def _around(linear: Linear, layer: nn.Module, kind: str, precise: bool) -> nn.Module:
     """`layer`, built on a copy of `linear`, around `linear` itself, on its device."""
     seen = layer.get_submodule(BASE).state_dict()
-    if not all(torch.equal(tensor.cpu(), seen[name]) for name, tensor in linear.state_dict().items()):
+    if not all(torch.equal(tensor.cpu(), seen[name]) for name, tensor in _tensors(linear).items()):
         raise OptionError(f"these settings of {kind!r} change frozen weights at the start; choose others")
+    if precise:
+        layer.to(torch.promote_types(linear.weight.dtype, torch.float32))
     setattr(layer, BASE, linear)
     return layer.to(linear.weight.device)

@@ -3,6 +3,7 @@
 from vpt.prompts.added import AddedPrompts
 from vpt.prompts.context import ConditionalContext, Context, LayeredContext, Residuals
 from vpt.prompts.coupling import BothTowers, CoupledTokens
+from vpt.prompts.on_features import Bottleneck, Cache, Classifier
 from vpt.prompts.pixels import FramePrompts, PixelPrompts
 from vpt.prompts.prompts import Prompts, master_precision
 from vpt.prompts.tokens import TokenPrompts, Tokens
@@ -10,6 +11,9 @@ from vpt.prompts.tokens import TokenPrompts, Tokens
 __all__ = [
     "AddedPrompts",
     "BothTowers",
+    "Bottleneck",
+    "Cache",
+    "Classifier",
     "ConditionalContext",
     "Context",
     "CoupledTokens",

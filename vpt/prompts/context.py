@@ -40,7 +40,8 @@ class Context(Prompts):
 class LayeredContext(Context):
     """M tokens for every class name, and M others that take their places before each of the next blocks.
 
-    depth: blocks J that get tokens of their own, the first one included; `deeper` is `[J - 1, M, D]`, N(0, 0.02²).
+    depth: blocks J that get tokens of their own, the first one included; `deeper` is `[J - 1, M, D]`, N(0, 0.02²), or
+        None for J = 1.
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class LayeredContext(Context):
     ) -> None:
         super().__init__(width, length, init, generator=generator)
         self.depth = depth
-        self.deeper = nn.Parameter(normal(0.02)((depth - 1, length, width), generator))
+        if depth > 1:
+            self.deeper = nn.Parameter(normal(0.02)((depth - 1, length, width), generator))
 
     def at(self, layer: int) -> Tensor:
         """The tokens `[M, D]` that enter block `layer`."""

@@ -43,9 +43,7 @@ class Bottleneck(Prompts):
 
     per_class = False
 
-    def __init__(
-        self, features: int, reduction: int, mix: float, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, features: int, reduction: int, mix: float, generator: torch.Generator | None = None) -> None:
         super().__init__()
         hidden, self.mix = max(1, features // reduction), mix
         self.down = nn.Parameter(uniform(features**-0.5)((hidden, features), generator))  # torch's start of a layer
@@ -75,7 +73,7 @@ class Cache(Prompts):
             self.keys = nn.Parameter(keys.clone())
         else:
             self.register_buffer("keys", keys)
-        self.register_buffer("labels", labels)
+        self.register_buffer("labels", labels.clone())
 
     def forward(self, seen: Tensor) -> Tensor:
         """Votes `[B, C]` for features `[B, F]`: every key's exp(-beta (1 - cosine)), summed over each class."""

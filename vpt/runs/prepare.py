@@ -16,6 +16,8 @@ from vpt.data import ImageDataset, ImageSet, Preprocessing, Task, load_task
 from vpt.methods import Method, Tuned, TunedClip, describe, tune
 from vpt.runs.config import BackboneConfig, DataConfig, PreprocessingConfig, RunConfig
 
+FEATURES_AT_ONCE = 64  # images
+
 INIT_IMAGES = 256
 """Most training images that prompts are initialised from, where a method's `init` asks for them."""
 
@@ -62,9 +64,15 @@ class Prepared:
             chosen = torch.linspace(0, len(self.task.train) - 1, min(INIT_IMAGES, len(self.task.train)))
             return {"init_images": self._inputs(self.task.train, chosen.round().long().tolist())}
         if "support_images" in method.options:
-            device, labels = next(self.backbone.parameters()).device, torch.from_numpy(images.labels)
-            return {"support_images": self._inputs(images, range(len(images))), "support_labels": labels.to(device)}
+            return {"support_images": self._features(images), "support_labels": torch.tensor(images.labels)}
         return {}
+
+    @torch.no_grad()
+    def _features(self, images: ImageSet) -> Tensor:
+        """What an open_clip model makes of images, `[n, F]`: these fit into memory where the images might not."""
+        clip: Any = self.backbone
+        parts = torch.arange(len(images)).split(FEATURES_AT_ONCE)
+        return torch.cat([clip.encode_image(self._inputs(images, part.tolist())) for part in parts])
 
     def _inputs(self, images: ImageSet, rows: Iterable[int]) -> Tensor:
         """Some of the images as the backbone takes them, float `[n, 3, H, W]`."""

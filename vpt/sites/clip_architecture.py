@@ -53,10 +53,14 @@ def _image_tower(visual: Any) -> dict[str, Any]:
     }
 
 
+_PASSED = (nn.Identity, nn.Dropout, nn.ModuleDict, nn.ParameterDict)
+"""What leaves tokens as they are in eval, and the empty containers of adapters."""
+
+
 def _activation(block: Any) -> str | None:
     """The class of the first module in a block's MLP that neither holds tensors or modules nor is left out in eval.
 
     Of Hugging Face's blocks, which name their MLPs as they like, the first in the block.
     """
     plain = (m for m in getattr(block, "mlp", block).modules() if not [*m.children(), *m.parameters()])
-    return next((type(m).__name__ for m in plain if not isinstance(m, nn.Identity | nn.Dropout)), None)
+    return next((type(m).__name__ for m in plain if not isinstance(m, _PASSED)), None)

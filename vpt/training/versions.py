@@ -12,7 +12,7 @@ PACKAGES = (
 )
 """What a result depends on."""
 
-OPTIONAL = ("peft",)
+OPTIONAL = ("peft", "open_clip_torch")
 """What it depends on where it is installed."""
 
 

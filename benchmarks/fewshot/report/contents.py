@@ -94,7 +94,8 @@ class Contents:
     def cost(self) -> Table:
         """Parameters, time, memory."""
         parts = {f"{k} per class": part for k, part in self.shots.items() if k}
-        parts |= {"base to new": part for name, part in self.base_to_new.items() if name == "base"}
+        if self.base_to_new:
+            parts["base to new"] = self.base_to_new["base"]
         parts |= {title: part for title, part in self.parts.items() if part in self.transfers.values()}
         return costs.costs(self.records, parts, self.records.variants)
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from benchmarks.fewshot.published import FILE
 from benchmarks.fewshot.report.contents import Contents
+from benchmarks.fewshot.report.tables.entries import UNPLANNED
 from benchmarks.fewshot.report.tidy import tidy
 from benchmarks.suite.report.latex import latex
 from benchmarks.suite.report.markdown import document
 from benchmarks.suite.report.page import render
 from benchmarks.suite.report.records import read
 from benchmarks.suite.report.suite import Suite
-from benchmarks.suite.report.table import Table
 from benchmarks.suite.report.write import REPORT, Report, leave
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
@@ -57,17 +57,13 @@ def _document(made: Contents) -> str:
 def _at_a_terminal(made: Contents, written: Path) -> Report:
     """Accuracy by shots, then base, new and H."""
     tables = [table for table in (made.by_shots, made.generalisation) if table is not None] or made.transfer
-    lines = [[column.long if column.group == "images per class" else column.text for column in tables[0].columns]]
-    lines += [[line.head.text, *(entry.plain for entry in line.entries)] for line in _means(tables[0])]
-    if len(tables) > 1:
-        extra = {line.head.text: [entry.plain for entry in line.entries] for line in _means(tables[1])}
-        lines[0] += [column.text for column in tables[1].columns[1:]]
-        for line in lines[1:]:
-            line += extra.get(line[0], [""] * (len(tables[1].columns) - 1))
+    columns = [column for table in tables for column in table.columns[1:]]
+    head = ["method", *(f"{c.text} shots" if c.group == "images per class" else c.text for c in columns)]
+    found = [{line.head.text: line.entries for line in table.bodies[0].lines} for table in tables]
+    blank = [[UNPLANNED] * (len(table.columns) - 1) for table in tables]
+    rows = [
+        [v.label, *(e.plain for own, none in zip(found, blank, strict=True) for e in own.get(v.label, none))]
+        for v in made.records.variants
+    ]
     notes = [tables[0].caption, *dict.fromkeys(note for table in tables for note in table.notes)]
-    return Report(made.title, lines[0], lines[1:], [*notes, made.outcomes.in_words()], made.outcomes.counts, written)
-
-
-def _means(table: Table) -> list:
-    """The lines of a table's first body: means over tasks."""
-    return list(table.bodies[0].lines)
+    return Report(made.title, head, rows, [*notes, made.outcomes.in_words()], made.outcomes.counts, written)

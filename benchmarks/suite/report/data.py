@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.suite.plan import TaskEntry
 from benchmarks.suite.report.records import Record, Records
 from benchmarks.suite.report.results import Results
+from benchmarks.suite.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Data:
 
 def data_of(records: Records, task: TaskEntry) -> Data | None:
     """None where no trial of the task has said what its data are."""
-    told = {trial.id: found["data"] for trial in records.trials
-            if trial.task == task.name and (found := records.found.get(trial.id)) and found.get("data")}  # fmt: skip
+    told = {trial.id: data for trial in records.trials
+            if (found := records.found.get(trial.id)) and (data := _of(found, trial, task))}  # fmt: skip
     if not told:
         return None
     trial, data = next(iter(told.items()))
@@ -40,6 +41,11 @@ def data_of(records: Records, task: TaskEntry) -> Data | None:
         task, trial, str(data.get("route", "unknown")), dict(data.get("sizes") or {}), dict(data.get("digests") or {}),
         tuple(deviations), len({str(_identity(other)) for other in different}),
     )  # fmt: skip
+
+
+def _of(record: Record, trial: Trial, task: TaskEntry) -> Any:
+    """What a record says of a task: its own, or another that it was measured on, too."""
+    return record.get("data") if trial.task == task.name else (record.get("others") or {}).get(task.name)
 
 
 def own_splits(results: Results) -> list[str]:

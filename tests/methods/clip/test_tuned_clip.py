@@ -63,7 +63,7 @@ class Pictures:
 
 def test_methods_are_listed_with_the_others() -> None:
     assert set(SHAPES) <= set(names("open_clip"))
-    assert not set(names("open_clip")) & set(names("timm"))
+    assert set(names("open_clip")) & set(names("timm")) == {"linear", "lora"}
     assert set(names()) == {*names("open_clip"), *names("timm")}
 
 
@@ -309,7 +309,7 @@ def test_half_precision_gives_finite_steps(method: str) -> None:
         ("zero_shot", {"templates": 3}, "templates is 3"),
         ("kgcoop", {"weight": -1}, "weight is -1; accepted: a number above 0"),
         ("taskres", {"alpha": "high"}, "alpha is 'high'"),
-        ("deep", {}, "method 'deep' is for timm models; this is open_clip's CLIP, which takes: cocoop, coop"),
+        ("deep", {}, "method 'deep' is for timm models; this is open_clip's CLIP, which takes: clip_adapter, clip_vpt"),
     ],
 )  # fmt: skip
 def test_wrong_options_are_named(method: str, options: dict[str, Any], message: str) -> None:

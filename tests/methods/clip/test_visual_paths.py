@@ -24,6 +24,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "last blocks": {"method": "clip_vpt", "length": 3, "layers": "last:2"},
     "ivlp": {"method": "ivlp", "depth": 2, "words": "an x"},
     "maple": {"method": "maple", "depth": 2, "words": "an x of no"},
+    "maple, first layer": {"method": "maple", "depth": 1, "words": "an x"},
 }
 NAMES = ["cat", "sea lion", "go-kart", "x", "vezi tomi la"]
 UNFUSED = ("scaled cosine",)

@@ -119,7 +119,7 @@ def nearest_words(model: TunedClip, k: int = 5, *, among: Tensor | None = None) 
     found = iter(_read(model, tokens.flatten(0, -2), table, ids, distances, places))
     owners = model.classnames if context.per_class else (None,)
     read = tuple(ReadContext(of, tuple(next(found) for _ in range(context.length))) for of in owners)
-    sample = table[:: max(1, -(-len(table) // SAMPLE))]
+    sample = table[torch.linspace(0, len(table) - 1, min(len(table), SAMPLE), dtype=torch.float64).round().long()]
     apart = nearest(sample, table, min(2, len(table)))[0][:, -1].median()  # the nearest of all is the word itself
     norm = table.double().norm(dim=1).median()
     remarks = () if among is None else (f"Only {len(ids):,} of the vocabulary's {len(rows):,} rows count as words.",)
@@ -185,7 +185,13 @@ def class_similarity(model: TunedClip) -> Similarity:
 
     By itself means: in the templates of the method where it has some, else in "a photo of a {}.". Where class features
     depend on the image, those of the context that no image has shifted are taken; remarks say so.
+    Raises `OptionError` for adapters within the towers, which no features of before can be had beside.
     """
+    if model.learned.adapters:
+        raise OptionError(
+            f"{model.method!r} learns within the towers, so that this model cannot tell how classes were before; "
+            "its text_features() can be compared with those of a 'zero_shot' model on the same CLIP"
+        )
     templates = model.learned.templates or (PHOTO,)
     before, after = _fixed(model, templates).cpu().double(), _learned(model).cpu().double()
     before, after = F.normalize(before, dim=-1), F.normalize(after, dim=-1)

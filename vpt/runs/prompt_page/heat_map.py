@@ -54,7 +54,8 @@ def difference_map(title: str, values: Values, names: Sequence[str]) -> HeatMap:
 
 
 def _written(values: Values, form: str) -> list[list[str]]:
-    return [[form.format(value).replace("-", "−") for value in row] for row in values]
+    rounded = values.round(2) + 0.0  # no negative zeros
+    return [[form.format(value).replace("-", "−") for value in row] for row in rounded]
 
 
 def _svg(

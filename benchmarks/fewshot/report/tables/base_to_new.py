@@ -9,7 +9,7 @@ from benchmarks.fewshot.report.tables.entries import UNPLANNED, column, harmonic
 from benchmarks.suite.plan import TaskEntry
 from benchmarks.suite.report.results import Results
 from benchmarks.suite.report.table import NOTHING, Body, Column, Entry, Line, Table, to
-from benchmarks.suite.report.tables.texts import duration, plural
+from benchmarks.suite.report.tables.texts import duration
 
 Parts = Mapping[str, Results]
 """Results by `base`, `new` and `h`."""
@@ -25,7 +25,8 @@ def base_to_new(parts: Parts, shots: int) -> Table:
     columns = [Column("method"), Column("base"), Column("new"), Column("H"), Column("training", "time")]
     tasks = parts["base"].tasks
     averages = [means(parts["base"]), means(parts["new"]), harmonic_means(parts)]
-    bodies = [_body(parts["base"], averages, tasks, f"Mean of {plural(len(tasks), 'task')}")]
+    title = tasks[0].title if len(tasks) == 1 else f"Mean of {len(tasks)} tasks"
+    bodies = [_body(parts["base"], averages, tasks, title)]
     for task in tasks if len(tasks) > 1 else ():
         bodies.append(_body(parts["base"], [column(part, task.name) for part in parts.values()], [task], task.title))
     notes = [f"{shots} images of every base class; bold: the highest of its column.",

@@ -31,9 +31,8 @@ def costs(records: Records, parts: Mapping[str, Results], variants: Sequence[Var
 
 
 def _line(records: Records, parts: Mapping[str, Results], variant: Variant, index: int) -> Line:
-    own = [
-        found for trial in records.trials if trial.variant == variant.label and (found := records.found.get(trial.id))
-    ]
+    mine = [trial.id for trial in records.trials if trial.variant == variant.label]
+    own = [records.found[trial] for trial in mine if trial in records.found]
     trained, every = (median(_counts(own, name)) for name in ("trained", "all"))
     texts = [None if trained is None else f"{trained:,.0f}", f"{trained / every:.2%}" if trained and every else None]
     for results in parts.values():

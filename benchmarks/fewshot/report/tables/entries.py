@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from benchmarks.fewshot.report.harmonic import harmonic
 from benchmarks.suite.report.results import Cell, Results, Row
 from benchmarks.suite.report.statistics import Spread
-from benchmarks.suite.report.table import Entry, to
+from benchmarks.suite.report.table import DASH, Entry, to
 from benchmarks.suite.report.tables.accuracy import cell_entry, mean_entry
 from benchmarks.suite.report.tables.texts import deviation, percent
 
@@ -36,7 +36,16 @@ def column(results: Results, task: str) -> dict[str, Entry]:
     """The cells of one task, by the rows' labels; the highest is marked."""
     cells = {row.label: cell for row in results.rows if (cell := cell_of(row, task)) is not None}
     top = highest(cell.spread for cell in cells.values() if cell.complete)
-    return {label: cell_entry(cell, top) if cell.planned else UNPLANNED for label, cell in cells.items()}
+    return {label: _entry(results, cell, top) for label, cell in cells.items()}
+
+
+def _entry(results: Results, cell: Cell, top: float | None) -> Entry:
+    """A cell; a dash where all of its trials are done, and none could be measured so."""
+    if not cell.planned:
+        return UNPLANNED
+    if not cell.seeds and all(results.records.done(trial.id) for trial in cell.trials):
+        return Entry(DASH, href=to(cell.anchor))
+    return cell_entry(cell, top)
 
 
 def cell_of(row: Row, task: str) -> Cell | None:

@@ -8,7 +8,6 @@ from benchmarks.fewshot.report.tables.entries import UNPLANNED, column, means
 from benchmarks.suite.plan import TaskEntry, Variant
 from benchmarks.suite.report.results import Results
 from benchmarks.suite.report.table import Body, Column, Entry, Line, Table, to
-from benchmarks.suite.report.tables.texts import plural
 
 Shots = Mapping[int, Results]
 
@@ -25,7 +24,9 @@ def by_shots(shots: Shots, variants: Sequence[Variant]) -> Table:
     columns = [Column("method"), *(Column(str(k), "images per class") for k in shots)]
     found = [means(results) for results in shots.values()]
     lines = _lines(variants, found)
-    notes = [f"Means over {plural(len(tasks_of(shots)), 'task')}; bold: the highest of its column."]
+    tasks = tasks_of(shots)
+    over = f"Means over {len(tasks)} tasks" if len(tasks) > 1 else f"Of {tasks[0].title} alone"
+    notes = [f"{over}; bold: the highest of its column."]
     notes += ["0: nothing is learned, and no image of the task is seen."] if 0 in shots else []
     lacking = [r.label for results in shots.values() for r in results.rows if not r.complete]
     notes += [f"–: incomplete, and no mean is taken without: {', '.join(dict.fromkeys(lacking))}."] if lacking else []

@@ -26,6 +26,5 @@ def transfer(results: Results, shots: int) -> Table:
         f"Learned on {shots} images of every class of {source.title}; accuracy on all test images, in percent, of the "
         "other tasks with the names of their classes in place of its own; mean ± sample standard deviation over seeds."
     )
-    return Table(
-        f"transfer-{source.name}", f"Transfer from {source.title}", caption, columns, [Body(lines)], unbound(results)
-    )
+    title, notes = f"Transfer from {source.title}", unbound(results)
+    return Table(f"transfer-{source.name}", title, caption, columns, [Body(lines)], notes)

@@ -58,7 +58,8 @@ def _fact(facts: Published, value: float | None) -> Entry:
 
 
 def _us(results: Results) -> str:
-    return f"Ours: {backbone_of(results.records)}; data by {', '.join(by_route(results)) or 'a route that no record says yet'}."
+    data = ", ".join(by_route(results)) or "a route that no record says yet"
+    return f"Ours: {backbone_of(results.records)}; data by {data}."
 
 
 def _cautions(results: Results, facts: Published) -> list[str]:

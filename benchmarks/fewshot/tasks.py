@@ -30,7 +30,7 @@ def entries(names: Sequence[str], data: SourceConfig) -> tuple[TaskEntry, ...]:
 
 def _known(data: SourceConfig) -> list[str]:
     if not data.source:
-        raise OptionError("images: none named; give --source coop --data ROOT, or another of `vpt data sources`")
+        raise OptionError("images: none named; give --source coop --data ROOT, or --source embedded")
     if data.source not in sources():
         raise unknown("source", data.source, sources())
     if data.root is not None and not data.root.exists():

@@ -117,7 +117,8 @@ def test_a_frozen_image_tower_sees_every_image_once(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(CLIP, "encode_image", counted)
     assert run(tmp_path, *FEW) == 0
-    assert sorted(count for count in seen if count > 1) == [2 * 10, IMAGES["test"]]  # single ones: to see what is needed
+    whole_sets = sorted(count for count in seen if count > 1)  # single images show what is needed
+    assert whole_sets == [2 * 10, IMAGES["test"]]
     before = len(seen)
     assert run(tmp_path, *FEW[:1], "kgcoop", *FEW[3:]) == 0
     assert set(seen[before:]) == {1}

@@ -163,9 +163,9 @@ class Bench:
 
     def _start(self, prepared: Prepared, trial: Trial, settings: FitConfig) -> probe.Start:
         """The linear head that the trial's seed begins with."""
-        model = prepared.model(self._config(trial, settings), trial.seed)
+        model: Any = prepared.model(self._config(trial, settings), trial.seed)
         try:
-            return probe.start_of(model.backbone.get_submodule(model.head_names[0]))  # type: ignore[arg-type]
+            return probe.start_of(model.backbone.get_submodule(model.head_names[0]))
         finally:
             model.detach()
 

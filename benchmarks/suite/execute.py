@@ -58,7 +58,8 @@ def execute(folder: Folder, trials: Sequence[Trial], executor: Executor, watch: 
 
     Finished trials are read, not repeated; failed ones are tried again. Raises `TrainingError` where the disk is full.
     """
-    records = {trial.id: found for trial in trials if (found := folder.read(trial.id, repair=True)) is not None}
+    read = {trial.id: folder.read(trial.id, repair=True) for trial in trials}
+    records: dict[str, Mapping[str, Any]] = {name: found for name, found in read.items() if found is not None}
     schedule = Schedule(trials, records)
     summary, begun = Summary(len(trials) - len(schedule), executor.free()), time.monotonic()
     watch.start(len(trials), summary.found)

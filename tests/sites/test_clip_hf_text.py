@@ -1,4 +1,4 @@
-"""Hugging Face's encoders as text towers: contexts enter on the embedding of ids, and texts end at the longest."""
+"""Hugging Face's encoders as text towers: contexts enter on the embedding of ids, and texts are cut at their ends."""
 
 from __future__ import annotations
 
@@ -124,18 +124,18 @@ def test_any_names_in_any_chunks(names: list[str], context: int, kind: str, towe
     assert_equal(fused, answers(clip, "plain", names, **options))
 
 
-def test_texts_end_at_the_longest_and_go_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_are_cut_at_their_ends_and_go_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_fused, "TOKENS_AT_ONCE", 20)
     clip = small_hf_clip()
     tuned = tuned_clip("coop", clip, context_length=2)
     shapes = seen_by_blocks(clip)
     features = tuned.train().text_features()
-    assert {length for _, length, _ in shapes} == {1 + 2 + longest(NAMES) + 1}
+    assert max(length for _, length, _ in shapes) == 1 + 2 + longest(NAMES) + 1
     assert sum(texts for texts, _, _ in shapes) == len(NAMES)
     chunks = len(shapes)
     assert chunks > 1
     features.sum().backward()
-    assert len(shapes) == 2 * chunks, "the backward pass computes the chunks again"
+    assert chunks < len(shapes) < 2 * chunks, "the backward pass computes the portions again, all but the last"
 
 
 # --- choosing ---------------------------------------------------------------------------------------
@@ -144,8 +144,8 @@ def test_texts_end_at_the_longest_and_go_in_chunks(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("tower", "reason"),
     [
-        ("roberta, mean", "texts end at the longest, since the tower hides padding"),
-        ("bert, causal", "texts end at the longest; no common start, since no parts are known of BertLayer"),
+        ("roberta, mean", "texts are cut at their ends, since the tower hides padding"),
+        ("bert, causal", "texts are cut at their ends; no common start, since no parts are known of BertLayer"),
     ],
 )
 def test_summary_says_how_far_the_fast_path_goes(tower: str, reason: str) -> None:

@@ -31,12 +31,12 @@ def choose_text(path: str, site: TextSite, alone: str | None, deep: bool = False
     if not site.ends:
         return "fused", "exact here: whole texts in chunks, since without a causal mask every token sees all", False
     if not site.causal:
-        return "fused", "exact here: texts end at the longest, since the tower hides padding", False
+        return "fused", "exact here: texts are cut at their ends, since the tower hides padding", False
     apart = alone or next((reason for block in site.blocks if (reason := clip_block.fault(block))), None)
     apart = apart or ("the transformer is hooked" if clip_attention.altered(site.tower.transformer) else None)
     if apart is not None:
-        return "fused", f"exact here: texts end at the longest; no common start, since {apart}", False
-    return "fused", "exact here: texts end at the longest, and their common start is computed once", True
+        return "fused", f"exact here: texts are cut at their ends; no common start, since {apart}", False
+    return "fused", "exact here: texts are cut at their ends, and their common start is computed once", True
 
 
 def whole_fault(site: TextSite) -> str | None:

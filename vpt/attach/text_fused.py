@@ -1,85 +1,60 @@
 """The exact fast path of learned texts: the same numbers as `text_plain`, with less work and bounded memory.
 
-Under a causal mask no token sees a later one, so texts are cut after the longest. Where all classes have the same
-[start, context] in front, its keys and values are computed once per layer and read by all; per class only the name, the
-full stop and the end are run. Texts go in chunks that are computed again in the backward pass, so that memory does not
-grow with their number.
+Under a causal mask no token sees a later one, so texts are cut at their ends, in groups of similar lengths. Where all
+classes have the same [start, context] in front, its keys and values are computed once per layer and read by all; per
+class only the name, the full stop and the end are run. Texts go in portions that are computed again in the backward
+pass, so that memory does not grow with their number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vpt.attach.text_layout import Layout, Portion, kept_for_backward, portions
 from vpt.attach.text_plain import put
 from vpt.prompts.class_texts import ClassTexts
 from vpt.sites.clip_block import ANATOMY
 from vpt.sites.clip_text import HFTextSite, TextSite
 
-TOKENS_AT_ONCE = 2048
-"""Most tokens in one chunk of texts."""
+TOKENS_AT_ONCE = 4096
+"""Most tokens in one portion of texts, and in all that are kept for the backward pass."""
 
 KeysValues = list[tuple[Tensor, Tensor]]
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What is computed of some texts.
-
-    kept: the places `[N]` of the tokens that something read depends on; ascending, an appended class token the last.
-    cut: how many of these are tokens of the texts themselves.
-    read: which of the kept tokens pooling reads, `[T]`.
-    shared: how many of the first are computed once for all texts; 0 for none.
-    """
-
-    kept: Tensor
-    cut: int
-    read: Tensor
-    shared: int
-
-
-def layout(site: TextSite, texts: ClassTexts, shares: bool) -> Layout:
-    """What must be computed of `texts`. shares: whether a common start may be computed once."""
-    ids, read = texts.ids, site.reads(texts.ids)
-    cut = site.cut(ids)
-    kept = torch.arange(cut, device=ids.device)
-    if site.cls is not None:
-        kept, read = torch.cat([kept, kept.new_tensor([ids.shape[1]])]), torch.full_like(read, cut)
-    return Layout(kept, cut, read, texts.shared if shares else 0)
-
-
-def encode(site: TextSite, texts: ClassTexts, contexts: Tensor, plan: Layout, deeper: Tensor | None = None) -> Tensor:
+def encode(
+    site: TextSite, texts: ClassTexts, contexts: Tensor, plan: Sequence[Layout], deeper: Tensor | None = None
+) -> Tensor:
     """Features `[K, T, F]`, not normalised, of T texts with K contexts `[K, 1 or T, M, D]`.
 
-    `plan.shared` needs contexts `[K, 1, M, D]`. deeper: what takes their places in the next blocks, `[J - 1, M, D]`.
+    A common start needs contexts `[K, 1, M, D]`. deeper: what takes their places in the next blocks, `[J - 1, M, D]`.
     """
-    count = len(contexts) * len(texts)
-    chunk = max(1, TOKENS_AT_ONCE // (len(plan.kept) - plan.shared))
-    prefix = _prefix(site, texts, contexts[:, 0], plan, deeper) if plan.shared else None
+    prefix = _prefix(site, texts, contexts[:, 0], plan[0], deeper) if plan[0].shared else None
 
-    def run(rows: Tensor) -> Tensor:
-        k, t = rows // len(texts), rows % len(texts)
+    def run(portion: Portion) -> Tensor:
         if prefix is None:
-            return _whole(site, texts, contexts[k, t if contexts.shape[1] > 1 else 0], t, plan, deeper)
-        return _tails(site, texts, [(keys[k], values[k]) for keys, values in prefix], t, plan)
+            return _whole(site, texts, contexts, portion, deeper)
+        return _tails(site, texts, prefix, portion)
 
-    found = _in_chunks(run, torch.arange(count, device=texts.ids.device).split(chunk), site)
-    return found.view(len(contexts), len(texts), -1)
+    asked = portions(plan, len(contexts), TOKENS_AT_ONCE)
+    found = torch.cat(_run_all(run, asked, site))
+    place = torch.cat([portion.contexts * len(texts) + portion.texts for portion in asked])
+    return found[place.argsort()].view(len(contexts), len(texts), -1)
 
 
-def _in_chunks(run: Callable[[Tensor], Tensor], chunks: tuple[Tensor, ...], site: TextSite) -> Tensor:
-    if len(chunks) == 1:
-        return run(chunks[0])
+def _run_all(run: Callable[[Portion], Tensor], asked: Sequence[Portion], site: TextSite) -> list[Tensor]:
+    """Each portion's answer; with gradients, all but the last few are computed again in the backward pass."""
     if not torch.is_grad_enabled():
-        return torch.cat([run(rows) for rows in chunks])
+        return [run(portion) for portion in asked]
+    again = len(asked) - kept_for_backward(asked, TOKENS_AT_ONCE)
     drops = any(m.training and m.p for block in site.blocks for m in block.modules() if isinstance(m, nn.Dropout))
-    found = [checkpoint(run, rows, use_reentrant=False, preserve_rng_state=drops) for rows in chunks]
-    return torch.cat(found)
+    found = [checkpoint(run, portion, use_reentrant=False, preserve_rng_state=drops) for portion in asked[:again]]
+    return found + [run(portion) for portion in asked[again:]]
 
 
 def _tokens(site: TextSite, ids: Tensor, plan: Layout) -> Tensor:
@@ -96,12 +71,12 @@ def _mask(site: TextSite, ids: Tensor, rows: Tensor, columns: Tensor) -> Tensor 
     return None if mask is None else mask[..., rows, :][..., columns]
 
 
-def _whole(
-    site: TextSite, texts: ClassTexts, contexts: Tensor, t: Tensor, plan: Layout, deeper: Tensor | None
-) -> Tensor:
-    """Features of the texts `t` `[n]`, each with a context of its own, by the tower's own blocks."""
-    ids = texts.ids[t]
-    tokens = put(_tokens(site, ids, plan), texts.slots[t], contexts)
+def _whole(site: TextSite, texts: ClassTexts, contexts: Tensor, portion: Portion, deeper: Tensor | None) -> Tensor:
+    """Features `[n, F]` of texts with a context each, by the tower's own blocks."""
+    t, plan = portion.texts, portion.layout
+    ids, slots = texts.ids[t], texts.slots[t]
+    context = contexts[portion.contexts, t if contexts.shape[1] > 1 else 0]
+    tokens = put(_tokens(site, ids, plan), slots, context)
     if isinstance(site, HFTextSite):  # runs as a whole
         return site.encode(tokens, ids[:, : plan.cut])
     tokens = tokens + site.positions()[plan.kept]
@@ -112,8 +87,8 @@ def _whole(
         tokens = site.tower.transformer(tokens, attn_mask=mask)
     else:
         for layer, block in enumerate(site.blocks):
-            tokens = block(_replaced(tokens, texts.slots[t], deeper, layer), attn_mask=mask)
-    return site.leave(tokens[torch.arange(len(t), device=t.device), plan.read[t]])
+            tokens = block(_replaced(tokens, slots, deeper, layer), attn_mask=mask)
+    return site.leave(_at(tokens, plan.read[portion.rows]).squeeze(1))
 
 
 def _replaced(tokens: Tensor, slots: Tensor, deeper: Tensor | None, layer: int) -> Tensor:
@@ -137,18 +112,41 @@ def _prefix(site: TextSite, texts: ClassTexts, contexts: Tensor, plan: Layout, d
     return found
 
 
-def _tails(site: TextSite, texts: ClassTexts, prefix: KeysValues, t: Tensor, plan: Layout) -> Tensor:
-    """Features of the texts `t` `[n]` from their own tokens alone, after a `prefix` `[n, heads, shared, d]`."""
-    ids, own = texts.ids[t], plan.kept[plan.shared :]
+def _tails(site: TextSite, texts: ClassTexts, prefix: KeysValues, portion: Portion) -> Tensor:
+    """Features `[n, F]` of texts from their own tokens alone, after a `prefix` `[K, heads, shared, d]` per block."""
+    plan = portion.layout
+    ids, own, read = texts.ids[portion.texts], plan.kept[plan.shared :], plan.read[portion.rows] - plan.shared
     tokens = _tokens(site, ids, plan)[:, plan.shared :] + site.positions()[own]
     mask = _mask(site, ids, own, plan.kept)
     if mask is not None and mask.dim() == 3:
         mask = mask.unsqueeze(1)
-    for block, (keys, values) in zip(site.blocks, prefix, strict=True):
+    for layer, (block, (keys, values)) in enumerate(zip(site.blocks, prefix, strict=True)):
         q, k, v = _project(block, tokens)
-        k, v = torch.cat([keys.to(k.dtype), k], 2), torch.cat([values.to(v.dtype), v], 2)
+        k, v = _after(keys, k, portion), _after(values, v, portion)
+        if layer == site.depth - 1:  # of its answers only those that pooling reads are needed
+            tokens, q = _at(tokens, read), _at(q.transpose(1, 2), read).transpose(1, 2)
+            mask = None if mask is None else _rows(mask, read)
         tokens = _close(block, tokens, q, k, v, mask)
-    return site.leave(tokens[torch.arange(len(t), device=t.device), plan.read[t] - plan.shared])
+    return site.leave(tokens.squeeze(1))
+
+
+def _after(prefix: Tensor, own: Tensor, portion: Portion) -> Tensor:
+    """Keys or values `[n, heads, shared + N, d]` of the prefix `[K, heads, shared, d]` and of a text's own tokens."""
+    one = len(prefix) == 1
+    before = prefix.expand(len(own), -1, -1, -1) if one else prefix[portion.contexts]
+    return torch.cat([before.to(own.dtype), own], 2)
+
+
+def _at(tokens: Tensor, read: Tensor) -> Tensor:
+    """The token `read` `[n]` of each row `[n, N, ...]`, as `[n, 1, ...]`."""
+    return tokens[torch.arange(len(read), device=read.device), read].unsqueeze(1)
+
+
+def _rows(mask: Tensor, read: Tensor) -> Tensor:
+    """The row of `mask` `[R, N]` or `[n, 1, R, N]` for the token `read` `[n]` of each text: `[n, 1, 1, N]`."""
+    if mask.dim() == 2:
+        return mask[read][:, None, None]
+    return _at(mask.squeeze(1), read).unsqueeze(1)
 
 
 def _project(block: Any, tokens: Tensor) -> tuple[Tensor, ...]:

@@ -2,7 +2,7 @@
 M2M-100 (NLLB).
 
 A context enters on the encoder's own embedding of ids, and its own forward computes the rest. Such an encoder is not
-taken apart: it adds its positions by itself and runs as a whole. It hides padding, so texts may end at the longest.
+taken apart: it adds its positions by itself and runs as a whole. It hides padding, so texts may be cut at their ends.
 Letters: C texts, L tokens per text, D width, F width of the features that texts and images share.
 """
 
@@ -83,9 +83,9 @@ class HFTextSite(TextSite):
             return ids.ne(self.pad_id).cumsum(-1).argmax(-1)
         return torch.zeros_like(ids[:, 0])
 
-    def cut(self, ids: Tensor) -> int:
-        """How many of the first tokens of texts `[C, L]` are not padding in all of them."""
-        return int(ids.ne(self.pad_id).any(0).nonzero().max()) + 1
+    def cuts(self, ids: Tensor) -> Tensor:
+        """How many of the first tokens of each text `[C, L]` are not padding: `[C]`."""
+        return 1 + (ids.ne(self.pad_id).long() * torch.arange(ids.shape[1], device=ids.device)).amax(1)
 
     def encode(self, tokens: Tensor, ids: Tensor) -> Tensor:
         """Features `[C, F]`, not normalised, of texts `[C, L]` whose ids stand embedded in `tokens` `[C, L, D]`."""

@@ -157,15 +157,15 @@ class TextSite:
         place = {"first": 0, "last": ids.shape[1] - 1, "cls": ids.shape[1]}[self.pooling]
         return torch.full(ids.shape[:1], place, device=ids.device)
 
-    def cut(self, ids: Tensor) -> int:
-        """How many of the first tokens of texts `[C, L]` are all that what pooling reads depends on."""
+    def cuts(self, ids: Tensor) -> Tensor:
+        """How many of the first tokens of each text `[C, L]` are all that what pooling reads depends on: `[C]`."""
         length, mask = ids.shape[1], self.mask(ids) if self.ends else None
         if mask is None:
-            return length
+            return torch.full((len(ids),), length, device=ids.device)
         read = self.reads(ids)
         rows = mask[read] if mask.dim() == 2 else mask[torch.arange(len(ids), device=ids.device), read]
-        last = int((rows[:, :length] == 0).any(0).nonzero().max())
-        return 1 + (last if self.cls is not None else max(last, int(read.max())))
+        last = ((rows[:, :length] == 0).long() * torch.arange(length, device=ids.device)).amax(1)
+        return 1 + (last if self.cls is not None else torch.maximum(last, read))
 
     def leave(self, tokens: Tensor) -> Tensor:
         """Features `[n, F]` of the tokens `[n, D]` that pooling read, not normalised."""

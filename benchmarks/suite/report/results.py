@@ -167,7 +167,9 @@ class View:
 
 def finals(records: Records) -> View:
     """The accuracy of final trials, of everything that the plan has."""
-    return View(records.tasks, records.variants, lambda *cell: records.of(*cell, FINAL), lambda task: "accuracy")
+    return View(
+        records.tasks, records.variants, lambda task, variant: records.of(task, variant, FINAL), lambda task: "accuracy"
+    )
 
 
 def compute(records: Records, suite: Suite, view: View | None = None) -> Results:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vpt.attach import text_fused, text_plain
+from vpt.attach.text_layout import Layout, layouts
 from vpt.errors import OptionError
 from vpt.prompts.class_texts import ClassTexts
 from vpt.sites.clip_text import TextSite
@@ -24,7 +25,7 @@ class TextEncoder(nn.Module):
         _check_read(site, texts)
         self.texts, self._site, self._insert = texts, (site,), insert  # in a tuple: its modules are the backbone's
         self._path, self._shares = path, shares
-        self._plan: text_fused.Layout | None = None
+        self._plan: list[Layout] = []
 
     def forward(self, contexts: Tensor, deeper: Tensor | None = None) -> Tensor:
         """Features `[K, T, F]`, not normalised, of T texts with K contexts `[K, 1 or T, M, D]`.
@@ -34,9 +35,9 @@ class TextEncoder(nn.Module):
         (site,) = self._site
         if self._path == "plain":
             return text_plain.encode(site, self._insert, self.texts, contexts, deeper)
-        if self._plan is None or self._plan.kept.device != self.texts.ids.device:
+        if not self._plan or self._plan[0].kept.device != self.texts.ids.device:
             with torch.inference_mode(False):  # training may use the plan that a pass of inference made
-                self._plan = text_fused.layout(site, self.texts, self._shares)
+                self._plan = layouts(site, self.texts, self._shares)
         return text_fused.encode(site, self.texts, contexts, self._plan, deeper)
 
     def fixed(self) -> Tensor:

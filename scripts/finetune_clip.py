@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import sys
 
-from vpt.cli.main import main
+from typer.main import get_command
+
+from vpt.cli.main import app, main
+from vpt.cli.train import split
 
 DEFAULTS = ("--backbone", "embedded-clip", "--method", "coop")
 
 
 def arguments(given: list[str]) -> list[str]:
     """The arguments of `vpt`; a configuration file says itself which model and method it is for."""
-    has_file = any(item.endswith((".yaml", ".yml")) and "=" not in item for item in given)
-    return ["train", *(() if has_file else DEFAULTS), *given]  # of an option that is given twice, the later counts
+    parsed = get_command(app).commands["train"].make_context("train", list(given), resilient_parsing=True)
+    file, _ = split(list(parsed.params["items"] or ()))
+    return ["train", *(DEFAULTS if file is None else ()), *given]  # of an option that is given twice, the later counts
 
 
 if __name__ == "__main__":

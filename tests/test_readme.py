@@ -30,6 +30,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which commands run, with the picture the README shows and a folder of images."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "docs").mkdir()
+    shutil.copytree(ROOT / "configs", folder / "configs")
     shutil.copy(ROOT / "docs" / "vtab.png", folder / "docs")
     rng = np.random.default_rng(0)
     for name in ("cat", "dog"):
@@ -50,11 +51,12 @@ def execute(command: list[str], folder: Path) -> str:
 def test_the_readme_has_the_commands_that_are_run_here() -> None:
     assert COMMANDS[:2] == ["scripts/quickstart", "scripts/test"]
     starts = [shlex.split(c)[:3] for c in COMMANDS[2:]]
-    assert [words[:2] for words in starts[:4]] == [["vpt", c] for c in ("train", "evaluate", "predict", "train")]
-    assert [words[-1] for words in starts[4:]] == [
-        *["benchmarks.vtab"] * 3, "prepare", "verify", "benchmarks.speed",
+    commands = ("train", "evaluate", "predict", "predict", "train", "predict", "read", "train")
+    assert [words[:2] for words in starts[:8]] == [["vpt", command] for command in commands]
+    assert [words[-1] for words in starts[8:]] == [
+        *["benchmarks.vtab"] * 3, "prepare", "verify", "benchmarks.fewshot", "benchmarks.speed",
     ]  # fmt: skip
-    assert len(PYTHON) == 2
+    assert len(PYTHON) == 3
 
 
 def as_modules(command: str) -> list[str]:
@@ -72,11 +74,13 @@ def test_the_commands_run_as_written(room: Path) -> None:
     assert (room / "runs" / "readme" / "artifact" / "vpt_model.safetensors").exists()
     assert (room / "runs" / "my-images-deep" / "result.json").exists()
     assert (room / "runs" / "mini" / "report" / "index.html").exists()
+    assert "<html" in (room / "runs" / "coop.html").read_text()
+    assert (room / "runs" / "fewshot" / "report" / "index.html").exists()
     assert (room / "runs" / "prepared" / "count" / "manifest.json").exists()
 
 
 @needs_weights
-@pytest.mark.parametrize("position", [0, 1])
+@pytest.mark.parametrize("position", [0, 1, 2])
 def test_the_python_runs_as_written(position: int, room: Path) -> None:
     out = execute([sys.executable, "-W", "error::UserWarning:vpt", "-c", PYTHON[position]], room)
     assert "trainable%" in out if position == 0 else out.strip().endswith("%")

@@ -16,7 +16,7 @@ Every message names the thing, what was given and what is accepted.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class VptError(Exception):
@@ -53,6 +53,12 @@ class ArtifactError(VptError):
 
 class BackboneMismatch(ArtifactError):  # noqa: N818
     """A saved task met a backbone other than its own."""
+
+
+def some(things: Sequence[object], most: int = 5) -> str:
+    """The first `most` of `things`, with commas between, and how many more there are."""
+    more = f" and {len(things) - most:,} more" if len(things) > most else ""
+    return ", ".join(map(str, things[:most])) + more
 
 
 def nearest(name: str, accepted: Iterable[str]) -> str:

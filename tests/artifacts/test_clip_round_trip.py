@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,8 +17,9 @@ pytest.importorskip("open_clip", reason="needs open_clip: pip install 'vpt[clip]
 import torch
 from safetensors.torch import load_file, save_file
 from support.small_tokenizer import SmallTokenizer
-from support.text_towers import images, small_clip
+from support.text_towers import images, small_clip, small_hf_clip
 from support.tuned_clips import NAMES, moved, tuned_clip
+from support.visual_towers import visual_clip
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -90,6 +92,27 @@ def test_other_text_towers(tower: str, tmp_path: Path) -> None:
         assert torch.equal(again(tmp_path, small_clip(tower))(images()), model(images()))
 
 
+MIXED: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
+    "image tower by hooks": (lambda: visual_clip("scaled cosine"), {"method": "clip_vpt", "length": 2}),
+    "text tower by hooks": (lambda: small_hf_clip("bert, mean"), {"method": "ivlp", "words": "an x", "depth": 2}),
+}
+"""CLIPs of which one tower takes the fast path and the other cannot."""
+
+
+@pytest.mark.parametrize("kind", MIXED)
+def test_towers_on_different_paths(kind: str, tmp_path: Path) -> None:
+    make, options = MIXED[kind]
+    model = moved(**options, clip=make())
+    assert model.path == "fused"
+    save(model, tmp_path)
+    found = again(tmp_path, make())
+    assert (found.path, found.reason) == (model.path, model.reason)
+    assert all(torch.equal(found.trained_state()[name], tensor) for name, tensor in model.trained_state().items())
+    if kind == "text tower by hooks":  # open_clip's own scaled cosine does not run
+        with torch.no_grad():
+            assert torch.equal(found(images()), model(images()))
+
+
 def test_another_process_gets_the_same_bits(tmp_path: Path) -> None:
     model = moved("cocoop")
     save(model, tmp_path / "task")
@@ -114,7 +137,17 @@ def test_what_is_written(tmp_path: Path) -> None:
     card = (tmp_path / "README.md").read_text()
     for part in ("`coop`", manifest.tokenizer["tokens"], "cat, sea lion", "open_clip model", "text width 12"):
         assert part in card
-    assert "vpt predict" not in card
+    assert "vpt predict this/folder pictures/" in card
+    assert card.count("sea lion") == 1, "classes are listed once"
+
+
+def test_a_card_lists_no_more_than_a_few_names(tmp_path: Path) -> None:
+    names = [f"{a}{b}" for a in "abcde" for b in "uvwxyz"]
+    save(moved("zero_shot", names=names, templates=[f"{word} {{}}." for word in names]), tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    assert ", ".join([*names[:20], "..."]) in card
+    assert "... (30)]" in card
+    assert not re.search(rf"\b({'|'.join(names[20:])})\b", card)
 
 
 def test_tasks_of_timm_models_are_written_as_before(tmp_path: Path) -> None:
@@ -163,6 +196,26 @@ def test_another_clip_is_refused_and_left_as_it_was(stranger: str, tmp_path: Pat
     assert all(torch.equal(tensor, state[name]) for name, tensor in other.state_dict().items())
     assert all(parameter.requires_grad for parameter in other.parameters())
     assert again(tmp_path, other, force=True)(images()).shape == (3, 4)
+
+
+@pytest.mark.parametrize("method", ["tip_adapter", "tip_adapter_f", "taskres"])
+def test_another_width_is_named_before_anything_is_built(method: str, tmp_path: Path) -> None:
+    kept = {"support_images": images(4), "support_labels": [0, 1, 2, 3]} if method.startswith("tip") else {}
+    save(moved(method, **kept), tmp_path)
+    other = visual_clip("class token")
+    with pytest.raises(BackboneMismatch, match="architecture: features 64, here 24"):
+        again(tmp_path, other)
+    with pytest.raises(ArtifactError, match=r"support_images has shape \[4, 64\]|do not fit"):
+        again(tmp_path, other, force=True)
+    tuned_clip("coop", other)  # nothing is attached to it
+
+
+@pytest.mark.parametrize("method", ["coop", "lora"])
+def test_a_clip_in_use_is_named_as_such(method: str, tmp_path: Path) -> None:
+    model = moved(method)
+    save(model, tmp_path)
+    with pytest.raises(OptionError, match=r"already tuned by vpt; call \.detach\(\)"):
+        again(tmp_path, model.backbone)
 
 
 def test_another_tokenizer_is_refused(tmp_path: Path) -> None:

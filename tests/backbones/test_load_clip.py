@@ -298,15 +298,42 @@ def test_the_embedded_clip_has_clips_own_tokenizer() -> None:
         load_tokenizer("embedded-clip", Path("folder"))
 
 
-@pytest.mark.usefixtures("no_network")
-def test_a_tokenizer_of_hugging_faces_comes_from_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def hugging_face_words(folder: Path) -> None:
+    """The files of a tokenizer of Hugging Face's that knows "a" and "cat"."""
     transformers = pytest.importorskip("transformers", reason="needs Hugging Face's transformers")
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     words = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "a": 2, "cat": 3}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     made = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", unk_token="<unk>")
-    made.save_pretrained(tmp_path / "words")
+    made.save_pretrained(folder)
+    (folder / "config.json").write_text('{"model_type": "bert"}')  # the cache is asked for it
+
+
+def test_a_repository_and_its_tokenizer_come_from_the_cache(no_network: Path, tmp_path: Path) -> None:
+    hugging_face_words(tmp_path / "words")
+    model = {**CONFIG, "text_cfg": {**CONFIG["text_cfg"], "hf_tokenizer_name": "somebody/words"}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": model}))
+    weights(tmp_path / clip_hub.SAFE)
+    snapshot(no_network, "somebody/whole", tmp_path / "open_clip_config.json", tmp_path / clip_hub.SAFE)
+    name = "open_clip/hf-hub:somebody/whole"
+    with pytest.raises(WeightsUnavailable, match=r"huggingface\.co/somebody/words.*backbone\.tokenizer"):
+        load_tokenizer(name)
+    assert load_tokenizer(name, tmp_path / "words")(["a cat"]).tolist() == [[2, 3] + [0] * 18]
+    snapshot(no_network, "somebody/words", *(tmp_path / "words").iterdir())
+    assert load_tokenizer(name)(["a cat"]).tolist() == [[2, 3] + [0] * 18]
+
+
+def test_a_folder_has_its_own_tokenizer(tmp_path: Path) -> None:
+    hugging_face_words(tmp_path)
+    model = {**CONFIG, "text_cfg": {**CONFIG["text_cfg"], "hf_tokenizer_name": "somebody/words"}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": model}))
+    assert load_tokenizer(f"open_clip/local-dir:{tmp_path}")(["a cat"]).tolist() == [[2, 3] + [0] * 18]
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_tokenizer_of_hugging_faces_comes_from_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hugging_face_words(tmp_path / "words")
     register(monkeypatch, hf_tokenizer_name="somebody/words", tokenizer_kwargs={"clean": "canonicalize"})
     assert load_tokenizer(TINY, tmp_path / "words")(["A cat!"]).tolist() == [[2, 3] + [0] * 18]
     with pytest.raises(WeightsUnavailable, match=r"huggingface\.co/somebody/words.*backbone\.tokenizer"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import runpy
 from pathlib import Path
@@ -139,6 +140,8 @@ def test_the_script_is_the_same_command_with_a_clip(
     assert shown("--data", "digits", "--method", "cocoop") == output("train", *both, "--method", "cocoop")
     file = str(ROOT / "configs" / "digits.yaml")
     assert shown(file, "train.epochs=3") == output("train", file, "train.epochs=3", "--show")
+    assert shown("--epochs", "3", file) == output("train", file, "--epochs", "3", "--show")
+    assert shown("--data", "digits", "--out", "a.yaml") == output("train", *both, "--method", "coop", "--out", "a.yaml")
 
 
 @given(st.lists(st.text("abc é'-", min_size=1).map(str.strip).filter(bool), min_size=1))
@@ -152,7 +155,15 @@ def test_files_of_names_are_read_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("Bonin, or sooty albatross\n  kit fox \n", encoding="utf-8")
     assert class_names([str(tmp_path / "names.txt"), "cat"]) == ["Bonin, or sooty albatross", "kit fox", "cat"]
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\xff")
-    for name in ("bad.txt", "absent.txt"):
+    (tmp_path / "bom.txt").write_bytes("\ufeffcat\nsea lion\n".encode())
+    (tmp_path / "list.json").write_text('["kit fox", "cat, the"]')
+    (tmp_path / "ids.txt").write_text("n01440764 tench\nn01443537 goldfish, a fish\n")
+    assert class_names([str(tmp_path / "bom.txt")]) == ["cat", "sea lion"]
+    assert class_names([str(tmp_path / "list.json"), "dog"]) == ["kit fox", "cat, the", "dog"]
+    assert class_names([str(tmp_path / "ids.txt")]) == ["tench", "goldfish, a fish"]
+    (tmp_path / "map.json").write_text('{"cat": "dog"}')
+    (tmp_path / "numbers.json").write_text("[1, 2]")
+    for name in ("bad.txt", "absent.txt", "absent.json", "map.json", "numbers.json"):
         with pytest.raises(DataError, match=name):
             class_names([str(tmp_path / name)])
 
@@ -161,10 +172,14 @@ def test_the_first_argument_is_the_task_where_nothing_else_is(tmp_path: Path) ->
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").touch()
     task, one, two = tmp_path / "run", Path("a.png"), Path("b.png")
-    assert tell_apart([task, one], None, named=False) == (task, [one])
-    assert tell_apart([task, one], None, named=True) == (task, [one])
-    assert tell_apart([one, two], None, named=True) == (None, [one, two])
-    assert tell_apart([one, two], task, named=False) == (task, [one, two])
-    assert tell_apart([one, two], task, named=True) == (task, [one, two])
-    with pytest.raises(OptionError, match="no picture is given"):
-        tell_apart([task], None, named=True)
+    for backbone, classnames in itertools.product((False, True), repeat=2):
+        said = {"backbone": backbone, "classnames": classnames}
+        assert tell_apart([task, one], None, **said) == (task, [one])
+        assert tell_apart([one, two], task, **said) == (task, [one, two])
+        with pytest.raises(OptionError, match="no picture is given"):
+            tell_apart([task], None, **said)
+    assert tell_apart([one, two], None, backbone=True, classnames=True) == (None, [one, two])
+    with pytest.raises(OptionError, match=r"a\.png is no run.* give --classnames too"):
+        tell_apart([one, two], None, backbone=True, classnames=False)
+    with pytest.raises(OptionError, match=r"a\.png is no run.* give --backbone too"):
+        tell_apart([one, two], None, backbone=False, classnames=True)

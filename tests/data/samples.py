@@ -22,9 +22,9 @@ def picture(seed: int, height: int = 20, width: int = 30) -> np.ndarray:
     return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def write_folders(root: Path, counts: dict[str, int], suffix: str = "png") -> Path:
-    """`root/<class>/<n>.png` for each class; all pictures differ."""
-    seed = len(list(root.rglob(f"*.{suffix}"))) if root.exists() else 0
+def write_folders(root: Path, counts: dict[str, int], suffix: str = "png", first: int = 0) -> Path:
+    """`root/<class>/<n>.png` for each class; all pictures differ, also from those of a `first` far from this one."""
+    seed = first + (len(list(root.rglob(f"*.{suffix}"))) if root.exists() else 0)
     for c, n in counts.items():
         (root / c).mkdir(parents=True, exist_ok=True)
         for i in range(n):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,9 +88,20 @@ def test_an_image_that_two_sets_have_is_refused() -> None:
     assert len(resplit(renamed, 2).test) == 5
 
 
+def test_a_copy_under_another_name_is_refused(tmp_path: Path) -> None:
+    for part in ("train", "val", "test"):  # of 5, 3 and 4 letters
+        write_folders(tmp_path / part, {"a": 3, "b": 3}, first=100 * len(part))
+    assert len(resplit(load_task("folder", tmp_path), 2).train) == 4
+    first, other = sorted((tmp_path / "train" / "a").iterdir())[0], tmp_path / "test" / "b" / "copy.png"
+    shutil.copy(first, other)
+    with pytest.raises(DataError, match="same image more than once: ") as caught:
+        resplit(load_task("folder", tmp_path), 2)
+    assert all(str(path.relative_to(tmp_path)) in str(caught.value) for path in (first, other))
+
+
 def test_options_of_load_task_and_prepared_tasks(tmp_path: Path) -> None:
     for part, n in {"train": 3, "val": 3, "test": 4}.items():
-        write_folders(tmp_path / "images" / part, {"a": n, "b": n, "c": n})
+        write_folders(tmp_path / "images" / part, {"a": n, "b": n, "c": n}, first=100 * len(part))
     task = load_task("folder", tmp_path / "images", "mine", resplit=6, half="base", shots=5, val_shots="auto")
     assert [len(images) for images in task.sets().values()] == [10, 6, 2]
     assert (

@@ -246,6 +246,20 @@ def test_a_cast_reaches_adapters_and_what_detach_gives_back() -> None:
 
 
 @needs_peft
+@pytest.mark.parametrize("options", [{}, {"dora": True}])
+def test_lora_in_half_precision_is_float32(options: dict[str, object]) -> None:
+    x, casts = images(small(VIT)).bfloat16(), moved(small(VIT).float(), targets="all", **options)
+    before = tensors(casts)
+    started = moved(small(VIT).bfloat16(), targets="all", **options)
+    for tuned in (casts.bfloat16(), started):
+        learned = {name: p for name, p in tuned.trainable().items() if "lora_" in name}
+        assert {p.dtype for p in learned.values()} == {torch.float32}
+        tuned.train()(x).float().square().sum().backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in learned.values())
+    assert all(torch.equal(p, before[name]) for name, p in casts.trainable().items() if "lora_" in name)
+
+
+@needs_peft
 def test_no_adapted_layer_is_the_linear_probe() -> None:
     tuned = vpt.tune(small(VIT), "lora", layers="none")
     assert set(tuned.trainable()) == {"backbone.head.weight", "backbone.head.bias"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -180,6 +181,9 @@ def test_partial_and_bias_name_what_they_train() -> None:
         ("deep", {"lenght": 3}, "no option 'lenght' (did you mean 'length'?); accepted: length, layers"),
         ("deep", {"lenght": 3, "layer": 1}, "'layer' (did you mean 'layers'?)"),
         ("deep", {"length": 0}, "length is 0; accepted: a whole number, 1 or more"),
+        ("deep", {"shared": "no"}, "shared is 'no'; accepted: true or false"),
+        ("added", {"shared": 2}, "shared is 2; accepted: true or false"),
+        ("deep", {"length": 1, "init": [[math.nan] * 48]}, "init holds NaN or infinity at 48 of 48 places"),
         ("deep", {"dropout": 1.5}, "dropout is 1.5"),
         ("deep", {"layers": [0, 7]}, "names [7]; this backbone has blocks 0 to 2"),
         ("deep", {"layers": "lats:2"}, "accepted: 'all', 'first', 'first:k'"),

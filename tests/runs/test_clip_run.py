@@ -23,7 +23,8 @@ from vpt.methods.clip.fixed_texts import from_templates
 from vpt.methods.clip.learned import ClipLearned
 from vpt.methods.method import _METHODS
 from vpt.runs import run as run_module
-from vpt.runs.prepare import prepare
+from vpt.runs.config import RunConfig
+from vpt.runs.prepare import Prepared, prepare
 from vpt.runs.reading import load_config
 from vpt.runs.restore import restore, zero_shot
 from vpt.runs.run import run
@@ -161,6 +162,42 @@ def test_a_method_that_keeps_the_training_images_gets_them(tmp_path: Path) -> No
         assert len(seen[1][0]) == 20
     finally:
         del _METHODS["remembering", "open_clip"]
+
+
+def test_a_trial_keeps_no_image_that_judges_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[tuple[bool, int]] = []
+    original = Prepared.model
+
+    def model(self: Prepared, config: RunConfig, seed: int) -> Any:
+        made = original(self, config, seed)
+        kept.append((bool(config.search.lr), len(made.get_parameter("prompts.keys"))))
+        return made
+
+    monkeypatch.setattr(Prepared, "model", model)
+    more = ["method.name=tip_adapter_f", "search.lr=[1e-3]", "train.epochs=1", "data.fit_on=trainval"]
+    run(small_clip_run(tmp_path / "run", *more), quiet=True)
+    assert {keys for searched, keys in kept if searched} == {30}, "the training images"
+    assert {keys for searched, keys in kept if not searched} == {40}, "those of val too, as asked for"
+
+
+def test_each_seed_of_a_few_shot_run_draws_its_own_images(tmp_path: Path) -> None:
+    def shots(name: str, *more: str) -> dict[str, Any]:
+        options = "data.options={train: 60, val: 20, test: 20, shots: 2, val_shots: auto}"
+        return run(small_clip_run(tmp_path / name, "method.name=zero_shot", options, *more), quiet=True)
+
+    both, alone = shots("both", "seeds=[0,1]"), shots("alone", "seeds=[1]")
+    first, second = both["draws"]
+    assert first["digests"]["train"] != second["digests"]["train"]
+    assert first["digests"]["val"] != second["digests"]["val"]
+    assert first["digests"]["test"] == second["digests"]["test"]
+    assert second["splits"]["train"].endswith("seed 1")
+    assert alone["data"]["digests"] == second["digests"], "a seed draws the same beside others and alone"
+    inner = json.loads((tmp_path / "both" / "seed-1" / "result.json").read_text())
+    assert inner["data"]["digests"] == second["digests"]
+    assert inner["trained_with"]["data"]["options"]["seed"] == 1
+    assert restore(tmp_path / "both" / "seed-1").config.data.options["seed"] == 1
+    fixed = shots("fixed", "seeds=[0,1]", "data.options.seed=1")
+    assert [draw["digests"] for draw in fixed["draws"]] == [second["digests"]] * 2
 
 
 def test_what_does_not_fit_a_family_is_listed_at_once() -> None:

@@ -28,7 +28,8 @@ import vpt
 from vpt.attach import text_fused
 from vpt.errors import BackboneMismatch, OptionError, UnsupportedBackbone
 from vpt.prompts.words import Words
-from vpt.sites.clip_text import HFTextSite, text_site
+from vpt.sites.clip_hf_text import HFTextSite
+from vpt.sites.clip_text import text_site
 from vpt.sites.fingerprint import architecture
 
 PATHS = ["plain", "fused"]

@@ -18,7 +18,8 @@ from support.text_towers import TOWERS, small_clip
 
 import vpt
 from vpt.prompts.words import Words
-from vpt.sites.clip_text import CLIP_VOCABULARY, is_open_clip, text_site
+from vpt.sites.clip_text import is_open_clip, text_site
+from vpt.sites.clip_text_site import CLIP_VOCABULARY
 
 
 @pytest.mark.parametrize("tower", TOWERS)

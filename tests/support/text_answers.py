@@ -20,6 +20,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "templates": {"method": "taskres", "templates": ["{}.", "no {} at all."]},
 }
 
+DEEPER: dict[str, dict[str, Any]] = {
+    "two blocks": {"method": "ivlp", "words": "an x of no sea", "context_length": 3, "depth": 2},
+    "every block": {"method": "ivlp", "words": "an x of no sea", "context_length": 2, "depth": 3},
+}
+"""Tokens of their own in later blocks, too, where a tower can be taken apart."""
+
 
 def answers(clip: Any, path: str, names: list[str], method: str, **options: Any) -> list[Tensor]:
     """Logits, and gradients of all that is learned, on one path."""

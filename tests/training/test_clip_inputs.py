@@ -174,3 +174,20 @@ def test_a_run_of_other_tokens_is_not_resumed(tmp_path: Any) -> None:
     other = start("coop", tokenizer=SmallTokenizer(start=False))
     with pytest.raises(TrainingError, match=r"model\.tokens: "):
         vpt.fit(other, *data(), quick(epochs=3, lr=0.01, checkpoint_every=1), out=tmp_path, quiet=True)
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_checkpointing_changes_nothing_learned_and_is_given_back(text: bool) -> None:
+    """Both towers are told to recompute; afterwards each is as before, here one of the two does."""
+    clip = small_clip(context_length=40)
+    clip.transformer.grad_checkpointing, clip.visual.transformer.grad_checkpointing = text, not text
+    options: dict[str, Any] = {"words": "an x", "depth": 2, "path": "plain"}
+    plain, other = tuned_clip("maple", names=DIGITS, **options), tuned_clip("maple", clip, DIGITS, **options)
+    fit(plain, *data(), quick(epochs=1, lr=0.01), quiet=True)
+    inside: list[bool] = []
+    clip.visual.register_forward_hook(lambda *_: inside.append(clip.visual.transformer.grad_checkpointing))
+    fit(other, *data(), quick(epochs=1, lr=0.01, gradient_checkpointing=True), quiet=True)
+    assert inside[-1], "both recompute in training"
+    assert (clip.transformer.grad_checkpointing, clip.visual.transformer.grad_checkpointing) == (text, not text)
+    for name, tensor in other.trained_state().items():
+        torch.testing.assert_close(tensor, plain.trained_state()[name], rtol=1e-10, atol=1e-10)

@@ -6,7 +6,8 @@ from typing import Any
 
 from vpt.artifacts.schema import TENSORS, Manifest
 
-SHOWN = 20  # class names listed
+SHOWN = 20
+"""Class names, tensors, and items of an option that are listed."""
 
 
 def card(manifest: Manifest) -> str:
@@ -23,7 +24,7 @@ def _what(manifest: Manifest) -> str:
     shape = backbone["architecture"]
     name = manifest.part("backbone").get("name", shape.get("class", "unknown"))
     facts = {
-        "Method": f"`{manifest.method}`, {_inline(manifest.options)}",
+        "Method": f"`{manifest.method}`, {_inline({k: v for k, v in manifest.options.items() if k != 'classnames'})}",
         "Backbone": f"`{name}`: {_inline(shape)}",
         "Fingerprint": f"`{backbone['digest']}`; `vpt.load` refuses any other backbone",
         "Classes": _classes(manifest),
@@ -47,10 +48,9 @@ def _classes(manifest: Manifest) -> str:
 def _how(manifest: Manifest) -> str:
     of_names = manifest.tokenizer is not None
     stock = "open_clip model; tokenizer=... where it is not CLIP's own" if of_names else "timm model"
-    line = "" if of_names else "\n`vpt predict this/folder pictures/`\n"
     return (
         f"## Use\n\n```python\nimport vpt\nmodel = vpt.load(backbone, 'this/folder')  # a stock {stock}\n"
-        f"logits = model(images)\n```\n{line}"
+        f"logits = model(images)\n```\n\n`vpt predict this/folder pictures/`\n"
     )
 
 
@@ -65,7 +65,13 @@ def _made(manifest: Manifest) -> str:
 
 
 def _inline(facts: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in facts.items() if value is not None)
+    return ", ".join(f"{key} {_brief(value)}" for key, value in facts.items() if value is not None)
+
+
+def _brief(value: Any) -> str:
+    if not isinstance(value, list) or len(value) <= SHOWN:
+        return str(value)
+    return f"{str(value[:SHOWN])[:-1]}, ... ({len(value)})]"
 
 
 def _number(value: Any) -> str:

@@ -12,9 +12,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from vpt.artifacts.save import fingerprint_of, tokenizer_of
+from vpt.artifacts.save import fingerprint_of, fingerprint_of_backbone, tokenizer_of
 from vpt.artifacts.schema import TENSORS, Manifest, read
-from vpt.errors import ArtifactError, BackboneMismatch, OptionError
+from vpt.attach import check_free
+from vpt.errors import ArtifactError, BackboneMismatch, DataError, OptionError
 from vpt.methods import Tuned, TunedClip, tune
 from vpt.sites.clip_text import is_open_clip
 
@@ -28,8 +29,8 @@ def load(
 
     tokenizer: as for `vpt.tune`, which an open_clip model's text tower may need.
     Raises `ArtifactError` for a damaged or incomplete folder and for another tokenizer, and `BackboneMismatch`, naming
-    both fingerprints and what differs, for another backbone; `force=True` takes these two all the same. After an error
-    the backbone is untouched.
+    both fingerprints and what differs, for another backbone; `force=True` takes these two all the same. `OptionError`
+    for a backbone in use. After an error the backbone is untouched.
     """
     folder = Path(folder)
     manifest = read(folder)
@@ -37,12 +38,15 @@ def load(
     _check_family(backbone, manifest, folder)
     if tokenizer is not None and manifest.tokenizer is None:
         raise OptionError(f"tokenizer given; {str(folder)!r} is of a timm model, which takes no tokenizer")
+    check_free(backbone)
+    if manifest.tokenizer is not None and not force:  # all of a CLIP is frozen: no need to build anything on another
+        _check_backbone(manifest.fingerprint, fingerprint_of_backbone(backbone), folder)
     model = _rebuild(backbone, manifest, folder, tokenizer)
     try:
-        if not force:
+        if isinstance(model, TunedClip) and not force:
+            _check_tokenizer(manifest.tokenizer or {}, tokenizer_of(model), folder)
+        elif not force:
             _check_backbone(manifest.fingerprint, fingerprint_of(model), folder)
-            if isinstance(model, TunedClip):
-                _check_tokenizer(manifest.tokenizer or {}, tokenizer_of(model), folder)
         model.load_trained_state(state)
     except BaseException:
         model.detach()
@@ -73,7 +77,11 @@ def read_tensors(folder: Path, manifest: Manifest) -> dict[str, Tensor]:
 
 
 def _rebuild(backbone: nn.Module, manifest: Manifest, folder: Path, tokenizer: Tokenizer | None) -> Tuned | TunedClip:
-    """The method on the backbone with values yet to be filled in: how they once started no longer matters."""
+    """The method on the backbone with values yet to be filled in: how they once started no longer matters.
+
+    Of a CLIP's two towers one may have been fused and the other not, so that "fused" is no path to ask for.
+    """
+    path = "auto" if manifest.path == "fused" else manifest.path
     clip = manifest.tokenizer is not None
     options = {**manifest.options, **({"tokenizer": tokenizer} if clip else {"head_init": "auto"})}
     for start in ("init", "init_images"):
@@ -82,10 +90,10 @@ def _rebuild(backbone: nn.Module, manifest: Manifest, folder: Path, tokenizer: T
         options |= {"support_images": torch.zeros(kept), "support_labels": [0] * kept[0]}
     try:
         tuned: Tuned | TunedClip = tune(
-            backbone, manifest.method, num_classes=manifest.num_classes or None, path=manifest.path, **options
+            backbone, manifest.method, num_classes=manifest.num_classes or None, path=path, **options
         )
         return tuned
-    except (OptionError, TypeError) as error:
+    except (OptionError, DataError, TypeError) as error:
         raise ArtifactError(f"{folder}: method {manifest.method!r} cannot be rebuilt: {error}") from error
 
 

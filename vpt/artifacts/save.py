@@ -17,6 +17,7 @@ from vpt.artifacts.schema import CARD, CONFIG, TENSORS, Manifest
 from vpt.data import Preprocessing
 from vpt.errors import ArtifactError, OptionError
 from vpt.methods import Tuned, TunedClip
+from vpt.methods.method import described
 from vpt.sites import find, fingerprint
 from vpt.sites.clip_text import is_open_clip
 from vpt.sites.fingerprint import digest_tensors
@@ -110,7 +111,7 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Tensor | np.ndarray):
-        return f"<array {list(value.shape)}>"
+        return described(value)
     if isinstance(value, Sequence | set | frozenset):
         return [jsonable(v) for v in value]
     return f"<{type(value).__name__}>"

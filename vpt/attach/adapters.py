@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from torch import nn
+from torch import Tensor, nn
 
 from vpt.attach.attachment import Attachment
 
@@ -21,6 +21,13 @@ def attach_adapters(adapters: Mapping[str, nn.Module], attachment: Attachment, b
             # EVA and BEiT would read the layer's weight and pass its forward by; timm's own switch makes them call it
             attachment.set(parent, "qkv_bias_separate", True)
         attachment.swap(parent, own, adapter)
+
+
+def own_tensors(adapters: Iterable[nn.Module]) -> list[Tensor]:
+    """What adapters brought: their tensors but those of the layers that they stand in for, and their gradients."""
+    named = [pair for adapter in adapters for pair in (*adapter.named_parameters(), *adapter.named_buffers())]
+    own = [tensor for name, tensor in named if BASE not in name.split(".")]
+    return own + [tensor.grad for tensor in own if tensor.grad is not None]
 
 
 def original_name(name: str, adapted: Iterable[str]) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -52,19 +53,36 @@ class Attachment:
         self._children.append((module, name, getattr(module, name)))
         setattr(module, name, child)
 
+    @contextmanager
+    def own_attributes(self) -> Iterator[None]:
+        """Inside, the attributes of modules are the backbone's own; hooks and swapped children stay."""
+        ours = [(module, name, module.__dict__[name]) for module, name, _ in self._attributes]
+        for change in reversed(self._attributes):
+            _put(*change)
+        try:
+            yield
+        finally:
+            for change in ours:
+                _put(*change)
+
     def undo(self) -> None:
         """Take everything back; a second call does nothing."""
         while self._handles:
             self._handles.pop().remove()
         while self._attributes:
-            module, name, value = self._attributes.pop()
-            if isinstance(value, str) and value == _MISSING:
-                delattr(module, name)
-            else:
-                setattr(module, name, value)
+            _put(*self._attributes.pop())
         reference = next(self._backbone.parameters(), None)
         while self._children:
             module, name, child = self._children.pop()
-            if reference is not None:  # the model may have been moved or cast meanwhile, without this child
+            within = any(held is child for held in getattr(module, name).modules())
+            if reference is not None and not within:  # it missed whatever moved or cast the model meanwhile
                 child.to(reference.device, reference.dtype)
             setattr(module, name, child)
+
+
+def _put(module: nn.Module, name: str, value: Any) -> None:
+    """Make `value` the attribute `name` of this one instance, or take that off."""
+    if isinstance(value, str) and value == _MISSING:
+        delattr(module, name)
+    else:
+        setattr(module, name, value)

@@ -19,7 +19,8 @@ from vpt.attach.text_layout import Layout, Portion, kept_for_backward, portions
 from vpt.attach.text_plain import put
 from vpt.prompts.class_texts import ClassTexts
 from vpt.sites.clip_block import ANATOMY
-from vpt.sites.clip_text import HFTextSite, TextSite
+from vpt.sites.clip_hf_text import HFTextSite
+from vpt.sites.clip_text_site import TextSite
 
 TOKENS_AT_ONCE = 4096
 """Most tokens in one portion of texts, and in all that are kept for the backward pass."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vpt.prompts.class_texts import ClassTexts
-from vpt.sites.clip_text import TextSite
+from vpt.sites.clip_text_site import TextSite
 
 FULL = 0.8
 """Least share of own tokens, rather than padding, in a text of a group."""

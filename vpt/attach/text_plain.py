@@ -4,13 +4,15 @@ where the texts have room for it. This is the definition.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vpt.prompts.class_texts import ClassTexts
-from vpt.sites.clip_text import TextSite
+from vpt.sites.clip_text_site import TextSite
+from vpt.sites.recompute import recomputing
 
 
 class Insert:
@@ -52,12 +54,16 @@ def put(tokens: Tensor, slots: Tensor, context: Tensor) -> Tensor:
 
 
 def encode(site: TextSite, insert: Insert, texts: ClassTexts, contexts: Tensor, deeper: Tensor | None = None) -> Tensor:
-    """Features `[K, T, F]`, not normalised, of T texts with K contexts `[K, 1 or T, M, D]`, by `insert` on the site."""
+    """Features `[K, T, F]`, not normalised, of T texts with K contexts `[K, 1 or T, M, D]`, by `insert` on the site.
+
+    A block with tokens of its own is not computed again in the backward pass, where `insert` would have none for it.
+    """
     found = []
     insert.texts, insert.deeper = texts, deeper
     try:
-        for insert.context in contexts:
-            found.append(site.model.encode_text(texts.ids, normalize=False))
+        with nullcontext() if deeper is None else recomputing(site.tower, on=False):
+            for insert.context in contexts:
+                found.append(site.model.encode_text(texts.ids, normalize=False))
     finally:
         insert.texts = insert.context = insert.deeper = None
     return torch.stack(found)

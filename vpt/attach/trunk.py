@@ -25,7 +25,10 @@ def forward(site: Site, images: Tensor) -> Tensor:
 
 
 def bare(site: Site, images: Tensor) -> Tensor:
-    """What the backbone answers for images `[B, 3, H, W]` without what is attached to its blocks."""
+    """What the backbone answers for images `[B, 3, H, W]` without what is attached to its blocks.
+
+    Attributes that were set on their parts are not passed by (see `Attachment.own_attributes`).
+    """
     tokens, told = site.enter(site.backbone, images)
     for block, kwargs in zip(site.blocks, told, strict=True):
         tokens = type(block).forward(block, tokens, **kwargs)

@@ -13,7 +13,7 @@ from typing import Any
 from timm.models import load_state_dict as read_state_dict
 from torch import Tensor, nn
 
-from vpt.errors import OptionError, WeightsUnavailable
+from vpt.errors import OptionError, WeightsUnavailable, some
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, origin: str) ->
         ],
     }
     if any(problems.values()):
-        listed = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in problems.items() if keys)
+        listed = "; ".join(f"{kind}: {some(keys, SHOWN)}" for kind, keys in problems.items() if keys)
         raise OptionError(f"the weights in {origin} are not those of this {type(model).__name__}: {listed}")
     model.load_state_dict(headless, strict=False)
 
@@ -112,8 +112,3 @@ def _without_other_heads(
 def _head_names(model: nn.Module) -> tuple[str, ...]:
     named = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or "head"
     return (named,) if isinstance(named, str) else tuple(named)
-
-
-def _some(keys: list[str]) -> str:
-    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-    return ", ".join(keys[:SHOWN]) + more

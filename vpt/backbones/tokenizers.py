@@ -12,7 +12,7 @@ from torch import Tensor
 from vpt.backbones import network
 from vpt.backbones.checkpoint import brief
 from vpt.backbones.clip_hub import settled
-from vpt.backbones.clip_names import LOCAL, PREFIX, check_clip_name, is_clip, parse
+from vpt.backbones.clip_names import LOCAL, PREFIX, ClipName, check_clip_name, is_clip, parse
 from vpt.backbones.embedded_clip import CONFIG, NAME
 from vpt.backbones.unlogged import unlogged
 from vpt.errors import OptionError, WeightsUnavailable
@@ -36,46 +36,58 @@ def load_tokenizer(name: str, folder: Path | None = None) -> Tokenizer:
 
 
 def _load(name: str, folder: Path | None) -> Tokenizer:
-    import open_clip
-
-    given = settled(name, parse(name))
-    text: dict[str, Any] = CONFIG["text_cfg"] if name == NAME else open_clip.get_model_config(given.model)["text_cfg"]
+    given = parse(name)
+    text = _text_config(name, given)
     published = text.get("hf_tokenizer_name")
     if not published:
-        if folder is not None:
-            raise OptionError(f"tokenizer {str(folder)!r} given; {name} has open_clip's own, which needs no files")
-        length = text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
-        own: Tokenizer = open_clip.SimpleTokenizer(context_length=length, **text.get("tokenizer_kwargs", {}))
-        return own
+        return _own(name, folder, text)
     if find_spec("transformers") is None:
         raise OptionError(f"the tokenizer of {name} needs Hugging Face's transformers: pip install transformers")
     if folder is None and given.model.startswith(LOCAL):
         folder = Path(given.place or "")
+    return _of_hub(name, published, text) if folder is None else _of_folder(name, folder, text)
+
+
+def _text_config(name: str, given: ClipName) -> dict[str, Any]:
+    """What open_clip's configuration says of the text tower, a repository's from this machine where it is there."""
+    import open_clip
+
+    found: dict[str, Any] = CONFIG if name == NAME else open_clip.get_model_config(settled(name, given).model)
+    text: dict[str, Any] = found["text_cfg"]
+    return {"context_length": open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH, "tokenizer_kwargs": {}} | text
+
+
+def _own(name: str, folder: Path | None, text: dict[str, Any]) -> Tokenizer:
+    import open_clip
+
     if folder is not None:
-        return _of_folder(name, folder, text)
-    return _of_hub(name, given.model, published)
-
-
-def _of_folder(name: str, folder: Path, text: dict[str, Any]) -> Tokenizer:
-    from open_clip.tokenizer import HFTokenizer
-
-    length, mode, more = text.get("context_length"), text.get("tokenizer_mode"), text.get("tokenizer_kwargs", {})
-    try:
-        found: Tokenizer = HFTokenizer(str(folder), length, tokenizer_mode=mode, local_files_only=True, **more)
-    except (OSError, ValueError) as error:  # transformers' words for files that are not there, or no tokenizer's
-        said = brief(error)
-        raise WeightsUnavailable(f"the tokenizer of {name} is not in the folder {str(folder)!r}: {said}") from error
+        raise OptionError(f"tokenizer {str(folder)!r} given; {name} has open_clip's own, which needs no files")
+    found: Tokenizer = open_clip.SimpleTokenizer(context_length=text["context_length"], **text["tokenizer_kwargs"])
     return found
 
 
-def _of_hub(name: str, model: str, repository: str) -> Tokenizer:
-    """From this machine's cache where it is there, so that a network that is not is never waited for."""
-    from open_clip import get_tokenizer
+def _of_hugging_face(source: str, text: dict[str, Any], **further: Any) -> Tokenizer:
+    """open_clip's wrapper around a tokenizer of transformers, from a folder or a repository."""
+    from open_clip.tokenizer import HFTokenizer
 
+    given = {"tokenizer_mode": text.get("tokenizer_mode"), **text["tokenizer_kwargs"], **further}
+    found: Tokenizer = HFTokenizer(source, text["context_length"], **given)
+    return found
+
+
+def _of_folder(name: str, folder: Path, text: dict[str, Any]) -> Tokenizer:
+    try:
+        return _of_hugging_face(str(folder), text, local_files_only=True)
+    except (OSError, ValueError) as error:  # transformers' words for files that are not there, or no tokenizer's
+        said = brief(error)
+        raise WeightsUnavailable(f"the tokenizer of {name} is not in the folder {str(folder)!r}: {said}") from error
+
+
+def _of_hub(name: str, repository: str, text: dict[str, Any]) -> Tokenizer:
+    """From this machine's cache where it is there, so that a network that is not is never waited for."""
     for further in ({"local_files_only": True}, {}):
         try:
-            found: Tokenizer = get_tokenizer(model, **further)
-            return found
+            return _of_hugging_face(repository, text, **further)
         except (OSError, ValueError) as error:
             said = brief(error)
         if further and (fault := network.out_of_reach(network.hub())) is not None:

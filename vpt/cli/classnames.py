@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vpt.errors import DataError, OptionError
+from vpt.errors import OptionError
 
-SUFFIX = ".txt"
+SUFFIXES = (".txt", ".json")
 
 
 def class_names(given: Sequence[str] | None) -> list[str] | None:
-    """`["cat, sea lion", "more.txt"]` as names: those between commas, and those on the lines of a text file.
+    """`["cat, sea lion", "more.txt"]` as names: those between commas, and those in a file, of text or JSON.
 
     None where nothing was given. Raises `OptionError` where no name is among it, `DataError` for a file that cannot be
     read. What is wrong with a name is told where the model's tokenizer sees it.
     """
     if given is None:
         return None
-    found = [name for item in given for name in (_lines(Path(item)) if item.endswith(SUFFIX) else item.split(","))]
+    found = [name for item in given for name in (_in_file(item) if item.endswith(SUFFIXES) else item.split(","))]
     names = [name.strip() for name in found if name.strip()]
     if not names:
         raise OptionError(
@@ -27,8 +27,7 @@ def class_names(given: Sequence[str] | None) -> list[str] | None:
     return names
 
 
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--classnames {file}: cannot be read: {error}") from error
+def _in_file(item: str) -> list[str]:
+    from vpt.data.sources.class_names import read_names
+
+    return read_names(Path(item))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vpt.errors import OptionError
+from vpt.errors import OptionError, some
 from vpt.runs.console import facts, note, notes
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def evaluate(
     root: Annotated[Path | None, typer.Option(help="Where the images lie now (data.root).")] = None,
     backbone: Annotated[str | None, typer.Option(help="The backbone, where the artefact does not say.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Its weights, where they lie elsewhere now.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="The folder of its tokenizer's files, likewise.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
     out: Annotated[Path | None, typer.Option(help="Write report.json and report.png into this folder.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
@@ -33,7 +34,7 @@ def evaluate(
     from vpt.training import write_report
 
     with notes(quiet=json):
-        saved = restore(run, backbone=backbone, checkpoint=checkpoint, force=force)
+        saved = restore(run, backbone=backbone, checkpoint=checkpoint, tokenizer=tokenizer, force=force)
         images = _images(saved, split, root)
         result = measure(saved.model, ImageDataset(images, saved.preprocessing), batch_size=batch_size)
     if out is not None:
@@ -62,14 +63,8 @@ def _images(saved: Restored, split: str, root: Path | None) -> ImageSet:
     if split not in sets:
         raise unknown("split", split, sets)
     if list(task.classes) != saved.classes:
-        raise OptionError(
-            f"the images have the classes {_some(list(task.classes))}, the saved task {_some(saved.classes)}"
-        )
+        raise OptionError(f"the images have the classes {some(task.classes)}; the saved task has {some(saved.classes)}")
     recorded = saved.manifest.part("data").get("digests", {}).get(split)
     if recorded is not None and sets[split].digest() != recorded:
         note(f"note: these are not the {split} images of the run (their digest differs)")
     return sets[split]
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f", ... ({len(names)})" if len(names) > 5 else "")

@@ -36,7 +36,7 @@ def predict(
     task: Annotated[Path | None, typer.Option(help="The run, where it is not the first argument.")] = None,
     classnames: Annotated[
         list[str] | None,
-        typer.Option(help="Classes for a CLIP: names with commas between, or a .txt file with one on each line."),
+        typer.Option(help="Classes for a CLIP: names with commas between, or a .txt or .json file."),
     ] = None,
     template: Annotated[
         list[str] | None, typer.Option(help="Without a task: a sentence with {} for the name; several are averaged.")
@@ -62,14 +62,15 @@ def predict(
     vpt predict PICTURES --backbone embedded-clip --classnames "cat, sea lion"
     vpt predict runs/digits-clip-coop PICTURES --classnames "cat, sea lion"
 
-    The second needs no task; the third takes a learned context to other classes.
+    The second needs no task; the third takes a learned context to other classes. Of a run with several seeds name one,
+    runs/digits-deep/seed-0.
     """
     from vpt.cli.attention import check_maps, write_maps
     from vpt.cli.predictions import pictures, predictions
     from vpt.training.files import write_atomically
 
     chosen = settle(format, out)
-    run, inputs = tell_apart(items, task, named=classnames is not None and backbone is not None)
+    run, inputs = tell_apart(items, task, backbone=backbone is not None, classnames=classnames is not None)
     files = collect(inputs)
     with notes(quiet=chosen is not Format.table):
         ready = _ready(run, class_names(classnames), template, backbone, checkpoint, tokenizer, force=force)
@@ -88,15 +89,21 @@ def predict(
         note(f"{len(written)} attention maps in {attention}")
 
 
-def tell_apart(items: Sequence[Path], task: Path | None, *, named: bool) -> tuple[Path | None, list[Path]]:
+def tell_apart(
+    items: Sequence[Path], task: Path | None, *, backbone: bool, classnames: bool
+) -> tuple[Path | None, list[Path]]:
     """The task, if any, and the pictures: the first item is the task where no option is.
 
-    named: whether backbone and classes are given, which do without a task; then the first item may be a picture, too.
-    Raises `OptionError` where no picture is left.
+    backbone, classnames: whether these are given; both together do without a task, and then the first item may be a
+    picture, too. Raises `OptionError` where one of them stands alone and there is no task, or no picture is left.
     """
     from vpt.runs.record import is_run
 
-    first = task is None and not (named and not is_run(items[0]))
+    no_task = task is None and not is_run(items[0])
+    if no_task and backbone != classnames:
+        given, missing = ("--backbone", "--classnames") if backbone else ("--classnames", "--backbone")
+        raise OptionError(f"{items[0]} is no run, and {given} alone needs one; give {missing} too, to do without")
+    first = task is None and not (no_task and classnames)
     run, pictures = (items[0], list(items[1:])) if first else (task, list(items))
     if not pictures:
         raise OptionError(

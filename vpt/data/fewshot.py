@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from vpt.data.imageset import ImageSet, some
+from vpt.data.imageset import ImageSet
 from vpt.data.split import Indices, shuffled_by_class
 from vpt.data.task import Task
-from vpt.errors import DataError, OptionError
+from vpt.errors import DataError, OptionError, some
 
 ValShots = int | Literal["auto"]
 """Validation images per class: a number, or "auto", the protocol's min(shots, 4)."""

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from vpt.data.ahead import ahead
 from vpt.data.decode import Pixels
 from vpt.data.pictures import Arrays, Joined, Pictures, decode_content, fingerprint, portable, resized
-from vpt.errors import DataError
+from vpt.errors import DataError, some
 
 Progress = Callable[[int, int], None]
 """Called as `progress(done, total)`."""
@@ -213,9 +213,3 @@ def refuse(faults: Sequence[str], total: int, name: str) -> None:
     """Raises `DataError` with every fault on its own line; does nothing where there is none."""
     if faults:
         raise DataError("\n  ".join([f"{name}: {len(faults)} of {total} images cannot be used:", *faults]))
-
-
-def some(things: Sequence[Any], most: int = 5) -> str:
-    """The first `most` of `things`, with commas between, and how many more there are."""
-    more = f" and {len(things) - most:,} more" if len(things) > most else ""
-    return ", ".join(str(thing) for thing in things[:most]) + more

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from vpt.data.fewshot import ValShots, too_few, val_shot_count
-from vpt.data.imageset import ImageSet, some
+from vpt.data.imageset import ImageSet
 from vpt.data.split import Indices, shuffled_by_class
 from vpt.data.task import Task
-from vpt.errors import DataError, OptionError
+from vpt.errors import DataError, OptionError, some
 
 
 def resplit(task: Task, shots: int, val_shots: ValShots = "auto", seed: int = 0) -> Task:
@@ -19,7 +19,7 @@ def resplit(task: Task, shots: int, val_shots: ValShots = "auto", seed: int = 0)
 
     Fewer shots and other seeds are then cut out of that training set, by `few_shot_task`, so that all of them share
     one test set. A class with too few images validates with fewer, so that one is left to test on. Where not even
-    one is left for each, a `DataError` names all such classes; so it does with an image that two sets have. The task
+    one is left for each, a `DataError` names all such classes; so it does with files of the same bytes. The task
     says in `splits` and `deviations` that the split is its own.
     """
     k = val_shot_count(val_shots, shots)
@@ -51,12 +51,11 @@ def _divided(by_class: list[Indices], shots: int, k: int) -> tuple[Indices, Indi
 
 
 def _refuse_repeats(pool: ImageSet) -> None:
-    """No image may be there twice: its copies would be trained on and tested. Names alone do not tell, bytes do."""
-    places: dict[str, list[int]] = defaultdict(list)
+    """No image may be there twice: its copies would be trained on and tested. Names do not tell, bytes do."""
+    places: dict[bytes, list[int]] = defaultdict(list)
     for i in range(len(pool)):
-        places[pool.describe(i)].append(i)
-    repeated = [
-        name for name, own in places.items() if len(own) > 1 and len({pool.fingerprint(i) for i in own}) < len(own)
-    ]
+        places[pool.fingerprint(i)].append(i)
+    copies = [own for own in places.values() if len(own) > 1]
+    repeated = [" = ".join(dict.fromkeys(pool.describe(i) for i in own)) for own in copies]
     if repeated:
         raise DataError(f"{pool.name}: hold the same image more than once: {some(repeated)}")

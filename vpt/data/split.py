@@ -1,4 +1,5 @@
-"""Seeded, stratified divisions of an image set. A class' own draw does not depend on which other classes exist."""
+"""Seeded, stratified divisions of an image set. Under the same label a class has the same draw, whichever
+other classes there are."""
 
 from __future__ import annotations
 

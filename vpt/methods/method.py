@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import vpt.methods
 from vpt.attach.attachment import check_free
@@ -35,6 +36,7 @@ class Learned:
     modules: names of the backbone's modules that follow `train()`; all others stay in eval.
     head: makes a fresh head from (features, classes).
     adapters: by the names of linear layers of the backbone, what stands in for each (see `vpt.attach.adapters`).
+    precise: whether the adapters' own tensors keep float32 at least when the model is cast, as prompts do.
     """
 
     prompts: nn.Module | None = None
@@ -43,6 +45,7 @@ class Learned:
     modules: tuple[str, ...] = ()
     head: Callable[[int, int], nn.Module] = linear_head
     adapters: Mapping[str, nn.Module] = field(default_factory=dict)
+    precise: bool = False
 
 
 Family = Literal["timm", "open_clip"]
@@ -133,6 +136,11 @@ def build(name: str, site: Site, seed: int, options: dict[str, Any]) -> tuple[Le
     full = chosen.bind(options)
     learned: Learned = chosen.build(site, torch.Generator().manual_seed(seed), **full)
     return learned, full
+
+
+def described(array: Tensor | np.ndarray) -> str:
+    """What stands for an array where options are kept or written: `<array [n, F]>`."""
+    return f"<array {list(array.shape)}>"
 
 
 def parameters_under(site: Site, modules: Iterable[str]) -> frozenset[str]:

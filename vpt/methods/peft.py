@@ -95,5 +95,6 @@ def adapter(
 def _adapted(
     site: Site, generator: torch.Generator, kind: str, settings: Mapping[str, Any], targets: Targets, layers: Layers
 ) -> Learned:
-    adapters = wrap(targeted(site, layers, targets), kind, settings, generator)
-    return Learned(modules=tuple(adapters), adapters=adapters)
+    precise = kind == "lora"  # not all of the others take a layer in another precision than their own
+    adapters = wrap(targeted(site, layers, targets), kind, settings, generator, precise)
+    return Learned(modules=tuple(adapters), adapters=adapters, precise=precise)

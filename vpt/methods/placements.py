@@ -10,6 +10,7 @@ from vpt.methods.layers import Layers, resolve
 from vpt.methods.method import Learned, method
 from vpt.methods.visual import Init, initializer, without_images
 from vpt.prompts import AddedPrompts, FramePrompts, PixelPrompts
+from vpt.prompts.tokens import check_flag
 from vpt.sites.site import Site
 
 
@@ -23,6 +24,7 @@ def added(
     init_images: Tensor | None = None,
 ) -> Learned:
     """Prompts added to the patch tokens: one per position, or one shared by all positions."""
+    check_flag("shared", shared)
     blocks = resolve(layers, site.depth)
     patches = 1 if shared else site.patches
     return Learned(AddedPrompts(site.width, patches, blocks, initializer(init, site, blocks, init_images), generator))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -65,6 +65,9 @@ class Tuned(TunedModel):
         in_steps = self._fused and trunk.whole(self.site)
         out: Tensor = trunk.forward(self.site, images) if in_steps else self.backbone(images)
         return out
+
+    def _precise(self) -> Iterable[nn.Module]:
+        return self.learned.adapters.values() if self.learned.precise else ()
 
     def fold(self) -> Tuned:
         """Make the prompts constants of every pass without gradients, until training, loading or moving the model.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vpt.attach.adapters import own_tensors
 from vpt.errors import ArtifactError, OptionError
+from vpt.prompts import master_precision
 
 
 class TunedModel(nn.Module, ABC):
@@ -30,9 +32,15 @@ class TunedModel(nn.Module, ABC):
     def _unfold(self) -> None:
         """Called before trained tensors change."""
 
+    def _precise(self) -> Iterable[nn.Module]:
+        """The adapters that keep float32 at least, as prompts do."""
+        return ()
+
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._unfold()
-        return super()._apply(fn, recurse)
+        masters, kept = own_tensors(self._precise()), master_precision(fn)
+        known = {id(tensor) for tensor in masters}
+        return super()._apply(lambda tensor: kept(tensor) if id(tensor) in known else fn(tensor), recurse)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """As `nn.Module.load_state_dict`; a folded model is unfolded."""

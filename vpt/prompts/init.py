@@ -55,6 +55,8 @@ def from_array(array: Any) -> Initializer:
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptionError(f"init is {array!r}; accepted: a name, or numbers of shape [L, P, d] or [P, d]") from error
     values = values if values.is_floating_point() else values.float()
+    if broken := int((~values.isfinite()).sum()):
+        raise OptionError(f"init holds NaN or infinity at {broken} of {values.numel()} places; give finite numbers")
 
     def init(shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         given = values.unsqueeze(0).expand(shape[0], -1, -1) if values.dim() == len(shape) - 1 else values

@@ -58,6 +58,7 @@ class TokenPrompts(Tokens):
     ) -> None:
         super().__init__()
         check_positive("length", length)
+        check_flag("shared", shared)
         check_share("dropout", dropout)
         if project is not None:
             check_positive("project", project)
@@ -97,6 +98,12 @@ def check_positive(name: str, value: object) -> None:
     """Raise `OptionError` unless `value` is a whole number of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise OptionError(f"{name} is {value!r}; accepted: a whole number, 1 or more")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise `OptionError` unless `value` is true or false."""
+    if not isinstance(value, int) or value not in (0, 1):
+        raise OptionError(f"{name} is {value!r}; accepted: true or false")
 
 
 def check_share(name: str, value: float) -> None:

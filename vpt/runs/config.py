@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class BackboneConfig:
 class DataConfig:
     """Which images. `options` go to `vpt.data.load_task`: `shots`, `seed`, `val_fraction`, sizes of embedded tasks.
 
+    With `shots` and no `seed`, each seed of the run draws shots of its own; with a `seed`, all of them have the same.
     An open_clip model learns of the names of the classes.
     """
 
@@ -43,6 +44,12 @@ class DataConfig:
     augment: str = "none"
     cache: Path | None = None  # folder for decoded images, used while nothing is augmented
     fit_on: str = "auto"  # "train", "trainval", or "auto": trainval once a search has used val, but not for few-shot
+
+    def drawn(self, seed: int) -> DataConfig:
+        """These images for one seed of a run: with few shots its own draw, unless `options` say which."""
+        if self.options.get("shots") is None or self.options.get("seed") is not None:
+            return self
+        return replace(self, options={**self.options, "seed": seed})
 
 
 @dataclass

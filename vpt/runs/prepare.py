@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -40,6 +40,12 @@ class Prepared:
         """`images` as the backbone takes them, from the cache where nothing is augmented."""
         cache = data.cache if augment == "none" else None
         return ImageDataset(images, self.preprocessing, augment=augment, seed=seed, cache=cache)
+
+    def of_seed(self, config: RunConfig, seed: int, *, quiet: bool = False) -> Prepared:
+        """The same for another seed of `config` than its first, which may draw other images."""
+        data = config.data.drawn(seed)
+        same = data == config.data.drawn(config.seeds[0])
+        return self if same else replace(self, task=prepare_task(data, quiet=quiet))
 
     def model(self, config: RunConfig, seed: int) -> Tuned | TunedClip:
         """The method of `config` on the backbone, for the task's classes: by a fresh head, or by their names."""
@@ -81,12 +87,16 @@ class Prepared:
 
 
 def prepare(config: RunConfig, *, quiet: bool = False) -> Prepared:
-    """Load the backbone and the task of `config`, and decode every image once so that bad ones stop the run here."""
+    """Load the backbone and the task of `config`, and decode every image once so that bad ones stop the run here.
+
+    Of few shots those of the first seed.
+    """
     backbone = prepare_backbone(config.backbone)
     preprocessing = prepare_preprocessing(backbone, config.preprocessing)
     untouched = fingerprint_of_backbone(backbone)
     tokenizer = prepare_tokenizer(config.backbone)
-    return Prepared(backbone, prepare_task(config.data, quiet=quiet), preprocessing, untouched, tokenizer)
+    task = prepare_task(config.data.drawn(config.seeds[0]), quiet=quiet)
+    return Prepared(backbone, task, preprocessing, untouched, tokenizer)
 
 
 def prepare_backbone(config: BackboneConfig) -> nn.Module:

@@ -40,7 +40,8 @@ def run(config: RunConfig, *, quiet: bool = False, prepared: Prepared | None = N
     """Do all of `config`, and answer with the content of `result.json`.
 
     A finished run is read and not repeated; an interrupted one goes on where it was. With several seeds each gets a
-    folder `seed-N` that is a run of its own, and the outer `result.json` their means and standard deviations.
+    folder `seed-N` that is a run of its own, and the outer `result.json` their means and standard deviations. There
+    `data` is the first seed's, and `draws` has the images of each, which differ where few shots are drawn.
     prepared: backbone and task where the caller has them already, of this very configuration.
     """
     folder = config.out or default_folder(config)
@@ -82,7 +83,9 @@ def _one_of_many(
     inner = folder / f"seed-{seed}"
     own = replace(config, seeds=[seed], out=inner)
     claim(own, inner)
-    return read_json(inner / RESULT) or _seed(own, prepared, inner, own, found, quiet=quiet)
+    if (done := read_json(inner / RESULT)) is not None:
+        return done
+    return _seed(own, prepared.of_seed(config, seed, quiet=quiet), inner, own, found, quiet=quiet)
 
 
 def _seed(
@@ -95,8 +98,9 @@ def _seed(
     quiet: bool,
 ) -> dict[str, Any]:
     """Train and measure one seed in `folder`; `result.json` comes last, so that its presence means all is there."""
-    seed, data, task = settled.seeds[0], settled.data, prepared.task
-    settings = replace(settled.train, seed=seed)
+    seed, task = settled.seeds[0], prepared.task
+    settled = replace(settled, data=settled.data.drawn(seed))
+    data, settings = settled.data, replace(settled.train, seed=seed)
     model = prepared.model(settled, seed)
     try:
         if not quiet:
@@ -226,6 +230,7 @@ def _summary(config: RunConfig, results: Sequence[dict[str, Any]], found: Mappin
         **{name: results[0][name] for name in same},
         "runs": [f"seed-{seed}" for seed in config.seeds],
         "seeds": list(config.seeds),
+        "draws": [{name: result["data"][name] for name in ("splits", "digests")} for result in results],
         "summary": summarise([result["metrics"] for result in results]),
         "seconds": sum(result["seconds"] for result in results),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -29,6 +29,7 @@ def search(config: RunConfig, prepared: Prepared, folder: Path, *, quiet: bool =
     the run's first seed. A trial that is done is not repeated; one that came to NaN or infinity, in its loss or its
     logits, counts as failed. Raises `TrainingError` where all did.
     """
+    config = replace(config, data=replace(config.data, fit_on="train"))  # methods that keep images must not keep val's
     where = {point: folder / SEARCH / _name(config, point) for point in grid(config)}
     done = {point: facts for point in where if (facts := read_json(where[point] / TRIAL)) is not None}
     measured = _together(config, prepared, [point for point in where if point not in done])

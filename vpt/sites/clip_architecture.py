@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from vpt.sites.clip_text import HFTextSite, TextSite, text_site
+from vpt.sites.clip_hf_text import HFTextSite
+from vpt.sites.clip_text import text_site
+from vpt.sites.clip_text_site import TextSite
 
 
 def clip_architecture(model: Any) -> dict[str, Any]:

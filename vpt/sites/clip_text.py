@@ -11,11 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vpt.sites.clip_hf_text import HFTextSite, hf_text_site
-from vpt.sites.clip_text_site import CLIP_VOCABULARY, Pooling, TextSite, unsupported
+from vpt.sites.clip_hf_text import hf_text_site
+from vpt.sites.clip_text_site import TextSite, unsupported
 from vpt.sites.site import keeps
-
-__all__ = ["CLIP_VOCABULARY", "HFTextSite", "Pooling", "TextSite", "is_open_clip", "text_site"]
 
 
 def is_open_clip(model: nn.Module) -> bool:

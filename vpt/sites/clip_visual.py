@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vpt.errors import UnsupportedBackbone
@@ -106,6 +107,16 @@ def visual_site(clip: Any) -> Site:
         f"visual prompts do not fit this image tower, a {type(tower).__module__}.{type(tower).__qualname__}. "
         f"Supported: {SUPPORTED}."
     )
+
+
+def image_dtype(clip: Any) -> torch.dtype:
+    """What the image tower of an open_clip model takes: the type of the layer that reads images, the first of all.
+
+    Where open_clip's precision is "bf16" or "fp16", embeddings and norms stay in float32 beside it.
+    """
+    layers = (module.weight for module in clip.visual.modules() if isinstance(module, nn.Conv2d | nn.Linear))
+    first: Tensor = next(layers, next(clip.visual.parameters(), torch.empty(0)))
+    return first.dtype
 
 
 def _reads(tower: Any) -> Reads:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vpt.errors import NonFiniteLoss
+from vpt.errors import NonFiniteLoss, some
 from vpt.training.batches import Labelled, describe
 from vpt.training.config import FitConfig
 from vpt.training.devices import place
@@ -85,10 +85,11 @@ class Learner:
         if not math.isfinite(loss):
             self._stop("loss", batch, losses, step, lr, dataset)
         # data parallel averages gradients over processes: times their number, the average is the sum
-        objective = losses.sum() * (self.accelerator.num_processes / (weight or 1.0))
-        extra = self._of_model("regulariser")
-        guides = self._guides()
-        self.accelerator.backward(objective if extra is None else objective + extra)
+        processes = self.accelerator.num_processes
+        objective = losses.sum() * (processes / (weight or 1.0))
+        share = count * processes / images  # 0 where the only image is a stand-in
+        extra, guides = self._of_model("regulariser"), self._guides(share)
+        self.accelerator.backward(objective if extra is None else objective + share * extra)
         if guides is not None:
             follow(self.trained.values(), guides)
         norm = self.accelerator.clip_grad_norm_(list(self.trained.values()), self.config.clip_norm or math.inf)
@@ -115,6 +116,9 @@ class Learner:
     def _of_model(self, name: str) -> Tensor | None:
         """A loss that the model itself knows of its last pass: `regulariser()` is added to the mean loss (reported
         losses are without it), `guide()` is one that no step may oppose. None where it has none.
+
+        Both are means over images, or hold for any: that of the global batch is the mean of the processes', each with
+        its share of the images.
         """
         if not hasattr(self.model, name):
             return None
@@ -122,11 +126,11 @@ class Learner:
             extra: Tensor | None = getattr(self.model, name)()
         return extra
 
-    def _guides(self) -> list[Tensor | None] | None:
+    def _guides(self, share: float) -> list[Tensor | None] | None:
         """The gradients of the model's guide, the same on all processes; None where it has no guide."""
         if (guide := self._of_model("guide")) is None:
             return None
-        found = guide_gradients(guide, self.trained.values())
+        found = guide_gradients(share * guide, self.trained.values())
         return [None if g is None else self.accelerator.reduce(g, "mean") for g in found]
 
     def _stop(self, what: str, batch: dict[str, Any], losses: Tensor, step: int, lr: float, dataset: Labelled) -> None:
@@ -176,10 +180,9 @@ def _story(
     what: str, step: int, lr: float, found: list[tuple[list[int], list[int]]], dataset: Labelled, shown: int = 8
 ) -> str:
     bad, broken = ([i for part in parts for i in part] for parts in zip(*found, strict=True))
-    names = ", ".join(describe(dataset, i) for i in (broken or bad)[:shown])
-    more = f" and {len(broken or bad) - shown} more" if len(broken or bad) > shown else ""
+    names = some([describe(dataset, i) for i in broken or bad], shown)
     cause = "these images themselves hold NaN or infinite values" if broken else "try a lower learning rate"
-    return f"{what} is not finite at step {step + 1}, learning rate {lr:g}, images: {names}{more} ({cause})"
+    return f"{what} is not finite at step {step + 1}, learning rate {lr:g}, images: {names} ({cause})"
 
 
 def _copy(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from vpt.errors import OptionError
+from vpt.sites.recompute import recomputing
 from vpt.training.config import FitConfig
 
 
@@ -38,18 +39,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def checkpointing(model: nn.Module, config: FitConfig) -> Iterator[None]:
-    """timm's gradient checkpointing inside, where `config` asks for it, and as it was afterwards."""
+    """The backbone's own gradient checkpointing inside, where `config` asks for it, and as it was afterwards."""
     if not config.gradient_checkpointing:
         yield
         return
     backbone: Any = getattr(model, "backbone", model)
     if not hasattr(backbone, "set_grad_checkpointing"):
         raise OptionError(
-            f"gradient_checkpointing: True given; accepted for timm models, not for a {type(backbone).__name__}"
+            "gradient_checkpointing: True given; accepted for models with set_grad_checkpointing, as timm's and "
+            f"open_clip's have, not for a {type(backbone).__name__}"
         )
-    before = bool(getattr(backbone, "grad_checkpointing", False))
-    backbone.set_grad_checkpointing(True)
-    try:
+    with recomputing(backbone, on=True):
         yield
-    finally:
-        backbone.set_grad_checkpointing(before)

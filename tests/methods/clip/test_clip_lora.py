@@ -294,6 +294,46 @@ def test_half_precision_keeps_the_products_in_float32() -> None:
         assert all(p.grad.isfinite().all() for p in tuned.trainable().values())
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_towers_of_mixed_precision_come_back_as_they_were(precision: str) -> None:
+    clip = visual_clip("class token", precision=precision)
+    before, x = state(clip), images_of(clip).to(clip.visual.conv1.weight.dtype)
+    expected = clip.encode_image(x)
+    assert len({tensor.dtype for tensor in before.values()}) == 2
+    tuned = tuned_clip("lora", clip, targets="all").train()
+    tuned(x).sum().backward()
+    assert tuned.detach() is clip
+    assert {name: tensor.dtype for name, tensor in state(clip).items()} == {n: t.dtype for n, t in before.items()}
+    assert same(state(clip), before)
+    assert torch.equal(clip.encode_image(x), expected)
+
+
+@pytest.mark.parametrize("towers", ["image", "text"])
+def test_frozen_image_features_are_those_without_adapters_or_none(towers: str) -> None:
+    clip = small_clip(context_length=40)
+    expected = F.normalize(clip.encode_image(images()), dim=-1)
+    tuned = moved("lora", clip, towers=towers)
+    if towers == "text":
+        torch.testing.assert_close(tuned.frozen_image_features(images()), expected, rtol=1e-12, atol=1e-12)
+        return
+    with pytest.raises(OptionError, match=r"the image tower holds the adapters of 'lora'; detach\(\)"):
+        tuned.frozen_image_features(images())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_cast_does_not_round_the_products(dtype: torch.dtype) -> None:
+    tuned = moved("lora", small_clip(context_length=40).float(), targets="all").train()
+    tuned(images().float()).square().sum().backward()
+    before, slopes = state(tuned), {name: p.grad.clone() for name, p in tuned.trainable().items()}
+    tuned.to(dtype)
+    assert {p.dtype for name, p in tuned.named_parameters() if name not in slopes} == {dtype}
+    for name, parameter in tuned.trainable().items():
+        assert torch.equal(parameter, before[name])
+        assert torch.equal(parameter.grad, slopes[name])
+    assert tuned(images().to(dtype)).isfinite().all()
+    assert {p.dtype for p in tuned.double().trainable().values()} == {torch.float64}
+
+
 def test_the_seed_decides_and_no_global_state_is_touched() -> None:
     before = torch.get_rng_state()
     one, again, other = (tuned_clip("lora", seed=seed).trained_state() for seed in (0, 0, 1))

@@ -60,3 +60,17 @@ def test_defaults_words_and_arrays() -> None:
         tokens("cocoop", words="no sea", init=ones)
     with pytest.raises(OptionError, match=r"unknown init 'foto' \(did you mean 'photo'\?\); accepted: normal, photo"):
         tokens("cocoop", init="foto")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"init": torch.tensor([[1.0] * 11 + [float("nan")]] * 2)}, "init holds NaN or infinity at 2 of 24 places"),
+        ({"init": torch.full((2, 12), float("inf"))}, "init holds NaN or infinity at 24 of 24 places"),
+        ({"class_specific": "no"}, "class_specific is 'no'; accepted: true or false"),
+        ({"class_specific": 2}, "class_specific is 2; accepted: true or false"),
+    ],
+)
+def test_wrong_starts_and_flags(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        tokens("coop", context_length=2, **options)

@@ -56,11 +56,10 @@ def test_promptsrc_adds_its_three_terms() -> None:
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in tuned.trainable().values())
 
 
-def test_nothing_is_added_where_nothing_moved() -> None:
+def test_prompts_are_held_near_from_the_first_step() -> None:
     tuned = tuned_clip("promptsrc", **PROMPTSRC).train()
-    tuned.learned.visual.requires_grad_(False)
     tuned(images())
-    assert tuned.regulariser() > 0  # prompts enter, even as they start
+    assert tuned.regulariser() > 0, "they enter, even as they start"
 
 
 def test_promptsrc_wants_images_not_features() -> None:
@@ -76,9 +75,13 @@ def test_a_loss_without_a_pass_says_so() -> None:
 
 
 def test_a_copy_can_be_made_between_steps() -> None:
-    tuned = tuned_clip("kgcoop").train()
+    tuned = tuned_clip("promptsrc", **PROMPTSRC).train()
     tuned(images())
-    tuned.regulariser()
+    twin = copy.deepcopy(tuned)
+    with pytest.raises(OptionError, match="needs a forward pass"):
+        twin.regulariser()
+    twin(images())
+    assert torch.equal(twin.regulariser(), tuned.regulariser())
     assert isinstance(copy.deepcopy(tuned), TunedClip)
 
 
@@ -176,6 +179,9 @@ TEXT = {"context_length": 77, "vocab_size": 49408, "width": 8, "heads": 2, "laye
     [
         ({"text_weight": 0}, "text_weight is 0"),
         ({"average_mean": 2.0}, "average_mean is 2.0"),
+        ({"average_mean": "a"}, "average_mean is 'a'; accepted: a share of the epochs"),
+        ({"average_mean": True}, "average_mean is True"),
+        ({"visual_length": 0}, "visual_length is 0; accepted: a whole number"),
         ({"average_std": -1.0}, "average_std is -1.0"),
     ],
 )

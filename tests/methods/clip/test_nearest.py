@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vpt.methods.clip import nearest as module
 from vpt.methods.clip.nearest import nearest
@@ -52,3 +55,28 @@ def test_far_from_the_origin_small_differences_still_count() -> None:
     distances, places = nearest(table[20:21] + 0.3e-4, table, 3)
     assert places.tolist() == [[20, 21, 19]]
     torch.testing.assert_close(distances, torch.tensor([[0.3e-4, 0.7e-4, 1.3e-4]]).double() * 8**0.5, rtol=1e-4, atol=0)
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the bytes of the largest tensor that any computation answers with."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for tensor in found if isinstance(found, tuple) else (found,):
+            if isinstance(tensor, Tensor):
+                self.bytes = max(self.bytes, tensor.numel() * tensor.element_size())
+        return found
+
+
+def test_memory_is_bounded_where_most_rows_tie() -> None:
+    generator = torch.Generator().manual_seed(0)
+    vectors, table = torch.randn(10, 64, generator=generator), torch.zeros(6000, 64)
+    table[:50] = torch.randn(50, 64, generator=generator)
+    with Largest() as largest:
+        distances, places = nearest(vectors, table, 5)
+    assert largest.bytes <= 4 * 2**20, "no more than a few blocks of 2 MiB"
+    expected, first = brute_force(vectors, table, 5)
+    assert torch.equal(places, first)
+    torch.testing.assert_close(distances, expected)

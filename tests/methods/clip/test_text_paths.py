@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.small_tokenizer import SmallTokenizer
-from support.text_answers import METHODS, answers, assert_equal
+from support.text_answers import DEEPER, METHODS, answers, assert_equal
 from support.text_towers import TOWERS, images, small_clip
 
 import vpt
@@ -23,11 +23,14 @@ from vpt.errors import OptionError
 NAMES = ["cat", "sea lion", "go-kart", "x", "vezi tomi la"]
 
 
-@pytest.mark.parametrize("kind", METHODS)
+KINDS = METHODS | DEEPER
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tower", TOWERS)
 def test_fused_equals_plain(tower: str, kind: str) -> None:
     clip = small_clip(tower)
-    assert_equal(answers(clip, "fused", NAMES, **METHODS[kind]), answers(clip, "plain", NAMES, **METHODS[kind]))
+    assert_equal(answers(clip, "fused", NAMES, **KINDS[kind]), answers(clip, "plain", NAMES, **KINDS[kind]))
 
 
 @settings(max_examples=25, deadline=None)
@@ -37,12 +40,12 @@ def test_fused_equals_plain(tower: str, kind: str) -> None:
         min_size=1, max_size=7, unique_by=lambda name: name.replace(" ", ""),
     ),
     context=st.integers(1, 5),
-    kind=st.sampled_from([kind for kind in METHODS if kind != "templates"]),
+    kind=st.sampled_from([kind for kind in KINDS if kind != "templates"]),
     tower=st.sampled_from(["flat", "text, class token", "text, last"]),
     tokens_at_once=st.sampled_from([1, 30, 2048]),
 )  # fmt: skip
 def test_any_names_in_any_chunks(names: list[str], context: int, kind: str, tower: str, tokens_at_once: int) -> None:
-    clip, options = small_clip(tower, context_length=40), {**METHODS[kind], "context_length": context}
+    clip, options = small_clip(tower, context_length=40), {**KINDS[kind], "context_length": context}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_fused, "TOKENS_AT_ONCE", tokens_at_once)
         fused = answers(clip, "fused", names, **options)
@@ -57,6 +60,16 @@ def test_quick_gelu_and_gradient_checkpointing_are_the_towers_own() -> None:
         fused = answers(clip, "fused", NAMES, **METHODS[kind])
         assert_equal(fused, answers(clip, "plain", NAMES, **METHODS[kind]))
     assert_equal(answers(clip, "fused", NAMES, "coop"), plain)
+
+
+@pytest.mark.parametrize("path", ["plain", "fused"])
+@pytest.mark.parametrize("kind", DEEPER)
+def test_recomputed_blocks_keep_tokens_of_their_own(kind: str, path: str) -> None:
+    clip = small_clip("flat")
+    expected = answers(clip, path, NAMES, **DEEPER[kind])
+    clip.set_grad_checkpointing(True)
+    assert_equal(answers(clip, path, NAMES, **DEEPER[kind]), expected)
+    assert clip.transformer.grad_checkpointing, "as it was"
 
 
 def test_text_features_are_open_clips_own() -> None:
@@ -85,7 +98,8 @@ def test_a_shared_context_runs_once_and_only_names_run_per_class() -> None:
     assert sum(texts for texts, _, _ in shapes[1:]) == len(NAMES)
     assert own <= sum(texts * tokens for texts, tokens, _ in shapes[1:]) <= own / 0.8, "little is computed of padding"
     assert (
-        "path: fused (exact here: texts are cut at their ends, and their common start is computed once)" in tuned.summary()
+        "path: fused (exact here: texts are cut at their ends, and their common start is computed once)"
+        in tuned.summary()
     )
 
 

@@ -93,16 +93,41 @@ def test_maple_couples_every_layer() -> None:
 
 
 @pytest.mark.parametrize("path", ["plain", "fused"])
-@pytest.mark.parametrize("tower", ["class token", "coca", "timm, mean, mlp"])
+@pytest.mark.parametrize("tower", ["class token", "coca", *(tower for tower in TOWERS if tower.startswith("timm, "))])
 def test_frozen_features_are_those_of_the_tower_alone(tower: str, path: str) -> None:
     clip = visual_clip(tower)
     images = images_of(clip)
     before = clip.encode_image(images, normalize=True).detach()
-    tuned = tuned_on(clip, path, method="ivlp", depth=3, words="an x")
-    frozen = tuned.frozen_image_features(images)
-    assert not frozen.requires_grad
-    torch.testing.assert_close(frozen, before, rtol=0, atol=1e-12)
-    assert (tuned.image_features(images) - before).abs().max() > 1e-3
+    for depth in (1, 3):  # prompts that are carried on, and prompts in every block
+        tuned = tuned_on(clip, path, method="ivlp", depth=depth, words="an x")
+        learned = tuned.image_features(images)
+        frozen = tuned.frozen_image_features(images)
+        assert not frozen.requires_grad
+        torch.testing.assert_close(frozen, before, rtol=0, atol=1e-12)
+        assert (learned - before).abs().max() > 1e-3
+        assert torch.equal(tuned.image_features(images), learned), "the prompts have their room again"
+        tuned.detach()
+
+
+def test_frozen_features_leave_room_for_the_prompts_after_an_error() -> None:
+    clip = visual_clip("timm, rotary")
+    tuned, images = tuned_on(clip, "plain", method="ivlp", depth=3, words="an x"), images_of(clip)
+    expected = tuned.image_features(images)
+    with pytest.raises(AssertionError, match="Input height"):
+        tuned.frozen_image_features(images[..., :8, :8])
+    assert torch.equal(tuned.image_features(images), expected)
+
+
+@pytest.mark.parametrize("tower", ["class token", "timm"])
+def test_hooks_of_others_run_beside_the_fast_path(tower: str) -> None:
+    clip, calls = visual_clip(tower), []
+    tuned = tuned_on(clip, method="clip_vpt", length=2)
+    assert tuned.path == "fused"
+    expected = tuned(images_of(clip))
+    passed_by = clip.visual.transformer if tower == "class token" else clip.visual
+    passed_by.register_forward_hook(lambda *_: calls.append(1))
+    torch.testing.assert_close(tuned(images_of(clip)), expected, rtol=0, atol=1e-10)
+    assert calls == [1]
 
 
 @pytest.mark.parametrize("kind", METHODS)

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vpt.data.imageset import some
 from vpt.data.sources.places import read_text
-from vpt.errors import DataError
+from vpt.errors import DataError, some
 
 _WORDNET = re.compile(r"(n\d{8})\s+(\S.*)")
 
@@ -31,6 +30,16 @@ def read_class_names(file: Path, classes: Sequence[str]) -> list[str] | dict[str
     if missing := [name for name in classes if name not in by_id]:
         raise DataError(f"{file}: has names of WordNet ids, but none of the classes {some(missing)}")
     return {name: by_id[name] for name in classes}
+
+
+def read_names(file: Path) -> list[str]:
+    """All names in `file`, where no task says how many there are: a JSON list, or the lines, less ids of WordNet."""
+    if file.suffix != ".json":
+        return [*read_wordnet_names(file).values()] or _lines(file)
+    names = _from_json(file)
+    if isinstance(names, Mapping) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{file}: is no list of names, each a text, which is what is accepted here")
+    return names
 
 
 def read_wordnet_names(file: Path) -> dict[str, str]:

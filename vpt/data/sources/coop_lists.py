@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vpt.data.imageset import some
 from vpt.data.sources.class_names import read_wordnet_names
 from vpt.data.sources.coop_table import CoopDataset
 from vpt.data.sources.folder import class_folders, labelled_files
 from vpt.data.sources.places import read_text
-from vpt.errors import DataError, nearest
+from vpt.errors import DataError, nearest, some
 
 PARTS = ("train", "val", "test")
 

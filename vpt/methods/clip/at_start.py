@@ -15,6 +15,7 @@ from vpt.methods.clip.ensemble import ensemble, normalised
 from vpt.methods.clip.learned import ClipTask
 from vpt.methods.clip.text_encoder import TextEncoder
 from vpt.prompts.class_texts import with_templates
+from vpt.sites.clip_visual import image_dtype
 
 IMAGES_AT_ONCE = 64
 
@@ -30,9 +31,9 @@ def text_features(task: ClipTask, templates: Sequence[str]) -> Tensor:
 
 def image_features(task: ClipTask, images: Tensor) -> Tensor:
     """Normalised features `[n, F]` of images `[n, 3, H, W]`, some at a time; without gradients."""
-    clip, reference = task.site.model, next(task.site.model.visual.parameters())
+    clip, device, dtype = task.site.model, task.site.device, image_dtype(task.site.model)
     with _frozen(clip):
-        batches: Any = (part.to(reference.device, reference.dtype) for part in images.split(IMAGES_AT_ONCE))
+        batches: Any = (part.to(device, dtype) for part in images.split(IMAGES_AT_ONCE))
         return torch.cat([normalised(clip.encode_image(batch, normalize=False)) for batch in batches])
 
 

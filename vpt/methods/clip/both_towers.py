@@ -70,6 +70,7 @@ def layered(
 
 def independent(task: ClipTask, generator: torch.Generator, length: int, depth: int) -> TokenPrompts:
     """Tokens of their own for the first `depth` blocks of the image tower, or for all where it has fewer."""
+    check_positive("visual_length", length)
     site = task.visual
     blocks = tuple(range(min(depth, site.depth)))
     return TokenPrompts(site.width, length, blocks, inits.normal(0.02), generator=generator)

@@ -14,7 +14,7 @@ from vpt.methods.clip.learned import ClipLearned, ClipTask, Pass, clip_method
 from vpt.prompts import init as inits
 from vpt.prompts.class_texts import Position
 from vpt.prompts.context import ConditionalContext, Context
-from vpt.prompts.tokens import check_positive
+from vpt.prompts.tokens import check_flag, check_positive
 
 if TYPE_CHECKING:
     from vpt.methods.clip.tuned_clip import TunedClip
@@ -39,6 +39,7 @@ def coop(
     init: ContextInit = "normal",
 ) -> ClipLearned:
     """CoOp: context tokens beside every class name; context_length is 16, or that of the words it starts from."""
+    check_flag("class_specific", class_specific)
     length, start = started(task, context_length, 16, words, init)
     classes = len(task.classnames) if class_specific else None
     context = Context(task.site.width, length, start, classes=classes, generator=generator)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vpt.attach import Attachment, Fused, attach, attach_fused, trunk
 from vpt.prompts.tokens import Tokens
 from vpt.sites.clip_attention import altered
-from vpt.sites.clip_visual import visual_site
+from vpt.sites.clip_visual import ClipVisualSite, visual_site
 from vpt.sites.site import Site, keeps
 
 
@@ -22,6 +22,7 @@ class ImageEncoder:
 
     def __init__(self, clip: nn.Module, prompts: Tokens | None, path: str, attachment: Attachment) -> None:
         self._clip: Any = clip
+        self._attachment = attachment
         self._site: Site | None = None
         self._fused: list[Fused] = []
         if prompts is None:
@@ -44,7 +45,8 @@ class ImageEncoder:
         """Features of images by the tower as it was before anything entered it."""
         if self._site is None:
             return self(images)
-        return self._after(trunk.bare(self._site, images))
+        with self._attachment.own_attributes():  # room for prompts shifts what follows them
+            return self._after(trunk.bare(self._site, images))
 
     def _after(self, answer: Tensor) -> Tensor:
         """What follows a timm model inside the tower; nothing where the site is the tower itself."""
@@ -60,5 +62,5 @@ class ImageEncoder:
 
         clip = self._clip
         stock = keeps(clip, CLIP, "encode_image") or keeps(clip, CustomTextCLIP, "encode_image")
-        own = "encode_image" in clip.__dict__ or (site.backbone is not clip.visual and altered(clip.visual))
-        return stock and not own and trunk.whole(site)
+        passed_by = clip.visual.transformer if isinstance(site, ClipVisualSite) else clip.visual
+        return stock and "encode_image" not in clip.__dict__ and not altered(passed_by) and trunk.whole(site)

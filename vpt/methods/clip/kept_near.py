@@ -57,7 +57,7 @@ def promptsrc(
     """
     for name, value in (("text_weight", text_weight), ("image_weight", image_weight), ("average_std", average_std)):
         check_weight(name, value)
-    if not 0 <= average_mean <= 1:
+    if not isinstance(average_mean, int | float) or isinstance(average_mean, bool) or not 0 <= average_mean <= 1:
         raise OptionError(f"average_mean is {average_mean!r}; accepted: a share of the epochs, from 0 to 1")
     text, after = layered(task, generator, context_length, depth, words)
     prompts = BothTowers(text, independent(task, generator, visual_length, depth))

@@ -15,7 +15,7 @@ from vpt.methods.method import Build, method
 from vpt.prompts.class_texts import Position
 from vpt.prompts.tokens import Tokens
 from vpt.prompts.words import Words
-from vpt.sites.clip_text import TextSite
+from vpt.sites.clip_text_site import TextSite
 from vpt.sites.clip_visual import visual_site
 from vpt.sites.site import Site
 
@@ -59,7 +59,7 @@ class ClipLearned:
     """What one method learns on one CLIP.
 
     features: from the tuned model and normalised image features `[B, F]` to class features `[C, F]`, or `[B, C, F]`
-        where `per_image`; they are normalised afterwards.
+        where `per_image`; they are normalised afterwards. None where `compare` asks for none, and is given `[0, F]`.
     prompts: the module of learned tensors, if any; its `per_class` says that it belongs to these very classes.
     context: context tokens M in the text of each class, and `position` where the name stands; 0: no such text.
     after: ids of fixed tokens between context and name.
@@ -74,7 +74,7 @@ class ClipLearned:
     adapters: by the names of modules of the CLIP, what stands in for each (see `vpt.attach.adapters`).
     """
 
-    features: Callable[[TunedClip, Tensor], Tensor]
+    features: Callable[[TunedClip, Tensor], Tensor] | None
     prompts: nn.Module | None = None
     context: int = 0
     position: Position = "end"

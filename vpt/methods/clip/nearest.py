@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 ROWS, ENTRIES = 64, 4096
-"""Vectors and table rows in one block; its products take 2 MiB."""
+"""Vectors and table rows in one block; its products take 2 MiB, and differences are taken in portions of 2 MiB."""
 
 SLACK = 1e-11
 """How far products in float64 may miss a squared distance, as a share of the squared lengths; their error is smaller.
@@ -25,21 +25,29 @@ def nearest(vectors: Tensor, table: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _of_block(vectors: Tensor, table: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    each = [_candidates(vectors, entries.double(), k) for entries in table.split(ENTRIES)]
-    owner = torch.cat([owner for owner, _, _ in each])
-    place = torch.cat([place + ENTRIES * block for block, (_, place, _) in enumerate(each)])
-    distance = torch.cat([distance for _, _, distance in each])
-    order = distance.argsort(stable=True)  # of equal distances the lower place stays in front
+    each = [_among(vectors, entries.double(), min(k, len(entries))) for entries in table.split(ENTRIES)]
+    distances = torch.cat([distances for distances, _ in each], 1)
+    places = torch.cat([places + ENTRIES * block for block, (_, places) in enumerate(each)], 1)
+    order = distances.argsort(dim=1, stable=True)[:, :k]  # of equal distances the lower place stays in front
+    return distances.gather(1, order), places.gather(1, order)
+
+
+def _among(vectors: Tensor, entries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Distances `[n, k]` and places `[n, k]` of each vector's k nearest of one block of entries, as `nearest`."""
+    owner, place = _candidates(vectors, entries, k)
+    portions = zip(*(pairs.split(max(1, ROWS * ENTRIES // vectors.shape[1])) for pairs in (owner, place)), strict=True)
+    distance = torch.cat([(vectors[own] - entries[other]).square().sum(1).sqrt() for own, other in portions])
+    order = distance.argsort(stable=True)
     order = order[owner[order].argsort(stable=True)]
     counts = owner.bincount(minlength=len(vectors))
     kept = order[(counts.cumsum(0) - counts)[:, None] + torch.arange(k)]
     return distance[kept], place[kept]
 
 
-def _candidates(vectors: Tensor, entries: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs (vector, entry) among which are each vector's k nearest entries, in order, and their exact distances."""
+def _candidates(vectors: Tensor, entries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Pairs (vector, entry), in order, among which are each vector's k nearest entries; all of them where they tie."""
     squares, lengths = entries.square().sum(1), vectors.square().sum(1, keepdim=True)
     rough = lengths + squares - 2 * vectors @ entries.T
-    bound = rough.kthvalue(min(k, len(entries)), dim=1, keepdim=True).values
+    bound = rough.kthvalue(k, dim=1, keepdim=True).values
     owner, place = (rough <= bound + SLACK * (lengths + squares.max())).nonzero(as_tuple=True)
-    return owner, place, (vectors[owner] - entries[place]).square().sum(1).sqrt()
+    return owner, place

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ def linear(
     if init not in STARTS:
         raise unknown("init", init, STARTS)
     sentences = as_templates(templates)
-    return ClipLearned(rows, _from_text(task, sentences) if init == "text" else _from_zeros(task), compare=classified)
+    return ClipLearned(None, _from_text(task, sentences) if init == "text" else _from_zeros(task), compare=classified)
 
 
 @clip_method("clip_adapter")
@@ -41,13 +41,6 @@ def clip_adapter(
         raise OptionError(f"mix is {mix!r}; accepted: the share of the adapter's answer, above 0, at most 1")
     layers = Bottleneck(task.site.features, reduction, mix, generator)
     return ClipLearned(from_templates, layers, templates=as_templates(templates), compare=adapted)
-
-
-def rows(model: TunedClip, images: Tensor) -> Tensor:
-    """The classifier's weights `[C, F]`, which take the place of text features."""
-    prompts: Any = model.prompts
-    found: Tensor = prompts.weight
-    return found
 
 
 def classified(model: TunedClip, seen: Tensor, classes: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""Features that are computed once, until a tensor they depend on is another or has changed in place."""
+"""Features that are computed once, until a tensor they depend on is another or has changed in place.
+
+A change through `tensor.data` goes unseen, since torch does not count it: change tensors under `torch.no_grad()`.
+"""
 
 from __future__ import annotations
 

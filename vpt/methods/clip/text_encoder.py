@@ -9,7 +9,7 @@ from vpt.attach import text_fused, text_plain
 from vpt.attach.text_layout import Layout, layouts
 from vpt.errors import OptionError
 from vpt.prompts.class_texts import ClassTexts
-from vpt.sites.clip_text import TextSite
+from vpt.sites.clip_text_site import TextSite
 
 
 class TextEncoder(nn.Module):

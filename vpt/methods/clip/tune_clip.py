@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from vpt.attach import check_free
 from vpt.errors import OptionError
 from vpt.methods.clip.learned import ClipLearned, ClipTask
 from vpt.methods.clip.tuned_clip import TunedClip
-from vpt.methods.method import describe
+from vpt.methods.method import describe, described
 from vpt.prompts.class_texts import check_names
 from vpt.prompts.words import Words
 from vpt.sites.clip_text import text_site
@@ -36,5 +37,7 @@ def tune_clip(
         raise OptionError(f"num_classes is {num_classes!r}; accepted: the {len(classnames)} of classnames, or None")
     task = ClipTask(site, words, tuple(classnames))
     learned: ClipLearned = chosen.build(task, torch.Generator().manual_seed(seed), **full)
-    asked = {**full, "classnames": list(classnames), "seed": seed}
+    # what is learned has taken from arrays all that it needs; images of a few thousand examples are gigabytes
+    kept = {name: described(v) if isinstance(v, Tensor | np.ndarray) else v for name, v in full.items()}
+    asked = {**kept, "classnames": list(classnames), "seed": seed}
     return TunedClip(task, learned, method=method, options=asked, path=path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from vpt.methods.clip.remembered import Remembered
 from vpt.methods.clip.text_encoder import TextEncoder
 from vpt.methods.tuned_model import Before, TunedModel
 from vpt.prompts.class_texts import ClassTexts, with_context, with_templates
+from vpt.sites.clip_visual import image_dtype
 
 
 class TunedClip(TunedModel):
@@ -68,7 +69,7 @@ class TunedClip(TunedModel):
     def encoder(self, texts: ClassTexts) -> TextEncoder:
         """What encodes texts with the text tower, by this model's path."""
         paths = self._paths
-        return TextEncoder(self.site, texts, self._insert, paths.text, paths.shares).to(self.site.device)
+        return TextEncoder(self.site, texts, self._insert, paths.text or "plain", paths.shares).to(self.site.device)
 
     def _join(self) -> None:
         self.backbone.requires_grad_(False)
@@ -82,6 +83,9 @@ class TunedClip(TunedModel):
             self.prompts.requires_grad_(True).to(self.site.device, precision)
         visual = self._paths.visual or "hooks"
         self._images = ImageEncoder(self.backbone, self.learned.visual, visual, self._attachment)
+
+    def _precise(self) -> Iterable[nn.Module]:
+        return self.learned.adapters.values()
 
     @property
     def _deeper(self) -> Tensor | None:
@@ -125,16 +129,24 @@ class TunedClip(TunedModel):
         return normalised(self._images(images))
 
     def frozen_image_features(self, images: Tensor) -> Tensor:
-        """Normalised features `[B, F]` of images `[B, 3, H, W]`, by the image tower alone; without gradients."""
+        """Normalised features `[B, F]` of images `[B, 3, H, W]`, by the image tower alone; without gradients.
+
+        Raises `OptionError` where adapters stand inside that tower: it runs with them alone.
+        """
         self._check_attached()
+        if any(name.startswith("visual.") for name in self.learned.adapters):
+            raise OptionError(f"the image tower holds the adapters of {self.method!r}; detach() gives it back without")
         return normalised(self._images.frozen(images))
 
     def text_features(self, images: Tensor | None = None) -> Tensor:
         """Normalised class features `[C, F]`; `[B, C, F]` where they depend on the image, which then must be given.
 
         In eval and without gradients they are computed once, and again when a tensor changed that they come from.
+        Raises `OptionError` for a method that has none.
         """
         self._check_attached()
+        if self.learned.features is None:
+            raise OptionError(f"{self.method!r} has no class features; what it learned is in trained_state()")
         if images is None and self.learned.per_image:
             raise OptionError(f"the class features of {self.method!r} depend on the image; give images [B, 3, H, W]")
         if images is not None and self.learned.per_image:
@@ -142,10 +154,13 @@ class TunedClip(TunedModel):
         return self._class_features(torch.empty(0, self.site.features, device=self.site.device))
 
     def _class_features(self, seen: Tensor) -> Tensor:
+        features = self.learned.features
+        if features is None:
+            return seen.new_empty(0, seen.shape[1])
         if self.training or torch.is_grad_enabled() or self.learned.per_image:
-            return normalised(self.learned.features(self, seen))
+            return normalised(features(self, seen))
         own = () if self.prompts is None else self.prompts.parameters()
-        return self._texts(lambda: normalised(self.learned.features(self, seen)), (*own, *self._tower_tensors()))
+        return self._texts(lambda: normalised(features(self, seen)), (*own, *self._tower_tensors()))
 
     def learned_tensors(self, *args: Tensor) -> Tensor:
         """What the module of learned tensors answers: contexts, residuals."""
@@ -225,6 +240,11 @@ class TunedClip(TunedModel):
         """Classes C of the logits."""
         return len(self.classnames)
 
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """The floating type of the images that the image tower takes."""
+        return image_dtype(self.backbone)
+
     def train(self, mode: bool = True) -> TunedClip:
         """As `nn.Module.train`, but the CLIP stays in eval."""
         super().train(mode)
@@ -264,6 +284,10 @@ class TunedClip(TunedModel):
         self._before.restore()
         self._unfold()
         return self.backbone
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Of copies and pickles; without the last pass, whose tensors are part of a graph of this model's."""
+        return {**self.__dict__, "_frozen": None, "_last": None}
 
     def _unfold(self) -> None:
         self._texts.forget()

@@ -4,8 +4,8 @@
     python scripts/pretrain_embedded.py --data PATH/tiny-imagenet-200 --out runs/embedded --preset cpu
 
 `PATH` is either the published folder (`train/<wnid>/images`, `val/val_annotations.txt`) or a folder with
-`train60k.npz` and `val4k.npz` (arrays `jpeg`, `offsets`, `labels`). The run resumes from `--out` by itself.
-At the end `--out` holds `embedded_vit.safetensors` and `embedded_vit.json` (SHA-256, recipe, history), which belong in
+`train60k.npz` and `val4k.npz` (arrays `jpeg`, `offsets`, `labels`). The run resumes from `--out` by itself, with the
+recipe it had. At the end `--out` holds `embedded_vit.safetensors` and `embedded_vit.json` (SHA-256, recipe, history), which belong in
 `vpt/backbones/`. The model card there says which command made the weights that are shipped, and what they reach.
 """
 
@@ -21,6 +21,7 @@ from pathlib import Path
 import timm
 import torch
 import torch.nn.functional as F
+from recipes import FLAG, recipes
 from safetensors.torch import save
 from timm.data.mixup import Mixup
 from timm.optim import create_optimizer_v2
@@ -78,31 +79,33 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 class Pretraining:
     """Model, its moving average, optimiser and schedule, with one checkpoint per epoch."""
 
-    def __init__(self, recipe: Recipe, out: Path, device: str, seed: int = 0) -> None:
+    def __init__(self, recipe: Recipe, out: Path, device: str, seed: int = 0, go_on: bool = False) -> None:
         torch.manual_seed(seed)
         self.recipe, self.out, self.device, self.seed = recipe, out, device, seed
         self.model = build(CLASSES, drop_path_rate=recipe.drop_path, patch_drop_rate=recipe.patch_drop).to(device)
         self.ema = ModelEmaV3(self.model, decay=recipe.ema, use_warmup=True)
         self.optimizer = create_optimizer_v2(self.model, opt="adamw", lr=recipe.lr, weight_decay=recipe.weight_decay)
-        self.epoch, self.history = 0, []
+        self.epoch, self.history, self.recipes = 0, [], []
         mixes = recipe.mixup > 0 or recipe.cutmix > 0
         self.mixup = (
             Mixup(recipe.mixup, recipe.cutmix, label_smoothing=recipe.smoothing, num_classes=CLASSES) if mixes else None
         )
         if (out / "checkpoint.pt").exists():
             self.resume(torch.load(out / "checkpoint.pt", map_location=device, weights_only=True))
+        self.recipes = recipes(self.recipes, asdict(recipe), self.epoch, go_on)
 
     def resume(self, state: dict) -> None:
         self.model.load_state_dict(state["model"])
         self.ema.module.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.history = state["epoch"], state["history"]
+        self.epoch, self.history, self.recipes = state["epoch"], state["history"], state.get("recipes", [])
 
     def checkpoint(self) -> None:
         state = dict(
             model=self.model.state_dict(), ema=self.ema.module.state_dict(), optimizer=self.optimizer.state_dict()
         )
-        write_atomically(self.out / "checkpoint.pt", {**state, "epoch": self.epoch, "history": self.history})
+        passed = dict(epoch=self.epoch, history=self.history, recipes=self.recipes)
+        write_atomically(self.out / "checkpoint.pt", {**state, **passed})
 
     def run_epoch(self, images: Tensor, labels: Tensor) -> float:
         """One pass over the images; its order and augmentation depend on (seed, epoch) alone. Answers the mean loss."""
@@ -141,6 +144,7 @@ def export(run: Pretraining, images: int) -> None:
         "sha256": hashlib.sha256(content).hexdigest(),
         "architecture": ARCHITECTURE,
         "recipe": asdict(run.recipe),
+        "recipes": run.recipes,
         "images": images,
         "val_top1": run.history[-1]["val_top1"],
         "history": run.history,
@@ -155,6 +159,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/embedded"))
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(FLAG, action="store_true", dest="go_on")
     for name, value in asdict(PRESETS["cpu"]).items():
         parser.add_argument(f"--{name}", type=type(value) if not isinstance(value, bool) else lambda s: s == "true")
     args = vars(parser.parse_args())
@@ -162,7 +167,7 @@ def main() -> None:
     out, started = args["out"], time.time()
     out.mkdir(parents=True, exist_ok=True)
     train, val = (decoded(args["data"], split, out) for split in ("train", "val"))
-    run = Pretraining(recipe, out, args["device"])
+    run = Pretraining(recipe, out, args["device"], go_on=args["go_on"])
     if args["device"] != "cpu":
         train, val = tuple(t.to(args["device"]) for t in train), tuple(t.to(args["device"]) for t in val)
     while run.epoch < recipe.epochs:

@@ -6,8 +6,8 @@ embedded ViT.
 
 `PATH` is as for `pretrain_embedded.py`, with `classnames.json` beside: a list of 200 names, synonyms separated by
 commas. Each step pairs augmented images with one caption per class, a random synonym in a random sentence, and
-classifies the images among these. The run resumes from `--out` by itself. At the end `--out` holds
-`embedded_clip.safetensors` and `embedded_clip.json` (SHA-256, recipe, history), which belong in `vpt/backbones/`.
+classifies the images among these. The run resumes from `--out` by itself, with the recipe it had. At the end
+`--out` holds `embedded_clip.safetensors` and `embedded_clip.json` (SHA-256, recipe, history), which belong in `vpt/backbones/`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 import open_clip
 import torch
 import torch.nn.functional as F
+from recipes import FLAG, recipes
 from safetensors.torch import save
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
@@ -126,7 +127,9 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor) -> f
 class Pretraining:
     """Model, its moving average, optimiser and schedule, with one checkpoint per epoch."""
 
-    def __init__(self, recipe: Recipe, captions: Captions, out: Path, device: str, seed: int = 0) -> None:
+    def __init__(
+        self, recipe: Recipe, captions: Captions, out: Path, device: str, seed: int = 0, go_on: bool = False
+    ) -> None:
         torch.manual_seed(seed)
         self.recipe, self.captions, self.out, self.device, self.seed = recipe, captions, out, device, seed
         self.model = build(patch_dropout=recipe.patch_drop)
@@ -141,21 +144,23 @@ class Pretraining:
         ]  # fmt: skip
         groups.append(dict(params=[self.model.token_embedding.weight], lr_scale=1.0, weight_decay=0.0))
         self.optimizer = create_optimizer_v2(groups, opt="adamw", lr=recipe.lr, weight_decay=0.0)
-        self.epoch, self.history = 0, []
+        self.epoch, self.history, self.recipes = 0, [], []
         if (out / "checkpoint.pt").exists():
             self.resume(torch.load(out / "checkpoint.pt", map_location=device, weights_only=True))
+        self.recipes = recipes(self.recipes, asdict(recipe), self.epoch, go_on)
 
     def resume(self, state: dict) -> None:
         self.model.load_state_dict(state["model"])
         self.ema.module.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.history = state["epoch"], state["history"]
+        self.epoch, self.history, self.recipes = state["epoch"], state["history"], state.get("recipes", [])
 
     def checkpoint(self) -> None:
         state = dict(
             model=self.model.state_dict(), ema=self.ema.module.state_dict(), optimizer=self.optimizer.state_dict()
         )
-        write_atomically(self.out / "checkpoint.pt", {**state, "epoch": self.epoch, "history": self.history})
+        passed = dict(epoch=self.epoch, history=self.history, recipes=self.recipes)
+        write_atomically(self.out / "checkpoint.pt", {**state, **passed})
 
     def run_epoch(self, images: Tensor, labels: Tensor) -> float:
         """One pass over the images; all chance in it depends on (seed, epoch) alone. Answers the mean loss."""
@@ -205,6 +210,7 @@ def export(run: Pretraining, images: int) -> None:
         "sha256": hashlib.sha256(content).hexdigest(),
         "architecture": CONFIG,
         "recipe": asdict(run.recipe),
+        "recipes": run.recipes,
         "images": images,
         "tokens": len(used),
         "sentences": SENTENCES,
@@ -220,6 +226,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/embedded-clip"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(FLAG, action="store_true", dest="go_on")
     for name, value in asdict(Recipe()).items():
         parser.add_argument(f"--{name}", type=type(value) if not isinstance(value, bool) else lambda s: s == "true")
     args = vars(parser.parse_args())
@@ -228,7 +235,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     train, val = (decoded(args["data"], split, out) for split in ("train", "val"))
     captions = Captions(json.loads((args["data"] / "classnames.json").read_text()))
-    run = Pretraining(recipe, captions, out, args["device"])
+    run = Pretraining(recipe, captions, out, args["device"], go_on=args["go_on"])
     if args["device"] != "cpu":
         train, val = tuple(t.to(args["device"]) for t in train), tuple(t.to(args["device"]) for t in val)
     ids = captions.judged().to(args["device"])

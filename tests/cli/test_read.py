@@ -13,10 +13,11 @@ import torch
 from typer.testing import CliRunner
 
 import vpt
-from vpt.backbones.embedded_clip import NAME, known_tokens
+from vpt.backbones.embedded_clip import NAME, embedded_clip, known_tokens
 from vpt.cli.main import app, main
 from vpt.cli.read import known_words
 from vpt.errors import VptError
+from vpt.methods.clip import nearest_words
 from vpt.prompts.words import Words
 from vpt.runs.config import BackboneConfig
 from vpt.runs.prepare import prepare_backbone, prepare_tokenizer
@@ -97,6 +98,17 @@ def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     code, said = failure(capsys, task, "--words", 10**6)
     assert code == 2
     assert "k is 1000000; accepted: 1 to 49408" in said
+
+
+def test_an_untrained_context_is_near_no_word() -> None:
+    try:
+        clip = embedded_clip()
+    except VptError as error:
+        pytest.skip(f"the package was built without the weights: {error}")
+    model = vpt.tune(clip, "coop", classnames=["cat", "sea lion"], context_length=16)
+    found = nearest_words(model, 1, among=known_tokens())
+    assert max(found.distances) < found.apart, "by their distance all would be"
+    assert found.near_a_word == 0
 
 
 def test_only_the_embedded_weights_know_some_words_alone() -> None:

@@ -6,9 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from support.vtab_folder import vtab_folder
 
+from vpt.runs.prepare import prepare
 from vpt.runs.reading import load_config
+from vpt.runs.restore import restore
 from vpt.runs.run import run
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +33,13 @@ def test_it_runs_for_a_step(file: Path, tmp_path: Path, monkeypatch: pytest.Monk
         root = vtab_folder(tmp_path / "data", file.stem)
         (root / file.stem / "classnames.json").write_text('["a", "b", "c"]')
         data = [f"data.root={root}"]
-    result = run(load_config(file, [*ONE_STEP, *data, f"out={tmp_path / 'run'}"]), quiet=True)
+    config = load_config(file, [*ONE_STEP, *data, f"out={tmp_path / 'run'}"])
+    start = {name: t.detach().clone() for name, t in prepare(config, quiet=True).model(config, 0).trainable().items()}
+    result = run(config, quiet=True)
     assert result["history"][0]["epoch"] == 1
     assert (tmp_path / "run" / "result.json").exists()
+    learned = restore(tmp_path / "run").model
+    assert not all(torch.equal(learned.get_parameter(name).detach().cpu(), tensor) for name, tensor in start.items())
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda p: p.stem)

@@ -69,10 +69,10 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def read(*, distance: float = 0.5, text: str | None = "cat", of: str | None = None) -> Reading:
-    """One token of one word."""
-    context = ReadContext(of, (ReadToken(1.0, (NearWord(7, text, distance, -0.25),)),))
-    return Reading((context,), 100, 1.5, 0.3, 100, ())
+def read(*, distance: float = 0.5, cosine: float = -0.25, text: str | None = "cat", of: str | None = None) -> Reading:
+    """One token of one word, where words lie 0.3 from each other with a cosine of 0.5."""
+    context = ReadContext(of, (ReadToken(1.0, (NearWord(7, text, distance, cosine),)),))
+    return Reading((context,), 100, 1.5, 0.3, 0.5, 100, ())
 
 
 def similar(count: int, names: tuple[str, ...] | None = None, change: float = 0.2) -> Similarity:
@@ -102,17 +102,17 @@ def test_all_that_was_read_is_on_the_page(method: str) -> None:
     assert all(remark in made.text for remark in (*reading.remarks, *similarity.remarks))
     assert all(name in made.text for name in NAMES)
     assert "These words explain little." in made.text
-    near = sum(distance <= reading.apart for distance in reading.distances)
-    assert f"{near} of {len(context.tokens)} learned tokens" in made.text
+    assert f"{reading.near_a_word} of {len(context.tokens)} learned tokens" in made.text
     moved_most = [NAMES[i] for i in similarity.kept.argsort().tolist()]
     assert [row[0] for row in made.rows[-len(NAMES) :]] == moved_most
     assert made.open == []
 
 
 def test_near_words_stand_out_and_far_ones_do_not() -> None:
-    html = {d: prompt_page("t", read(distance=d), similar(2), {}) for d in (0.29, 0.3, 0.31)}
-    assert [html[d].count('class="near"') for d in html] == [1, 1, 0]
-    assert ["1 of 1 learned" in html[d] for d in html] == [True, True, False]
+    places = [(0.29, 0.6), (0.3, 0.5), (0.31, 0.6), (0.29, 0.4)]
+    html = [prompt_page("t", read(distance=d, cosine=c), similar(2), {}) for d, c in places]
+    assert [page.count('class="near"') for page in html] == [1, 1, 0, 0]
+    assert ["1 of 1 learned" in page for page in html] == [True, True, False, False]
 
 
 def test_words_of_which_nothing_is_told_and_beginnings_are_explained_where_they_are() -> None:

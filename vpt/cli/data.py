@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+OF_VTAB = ("prepared", "tfds", "vtab", "vtab-torchvision", "wds")
+"""Sources whose tasks may be VTAB-1K's; what others call by the same names is something else."""
+
 data = typer.Typer(name="data", help="Prepare tasks for fast reading, verify them, list those of VTAB-1K.")
 
 
@@ -138,7 +141,7 @@ def _all(source: str, root: Path | None, *, quiet: bool) -> list[str | None]:
     if not names:
         raise DataError(f"{root}: holds no task of source {source!r}")
     missing = [name for name in TASKS if name not in names]
-    if missing and len(missing) < len(TASKS) and not quiet:
+    if source in OF_VTAB and 0 < len(missing) < len(TASKS) and not quiet:
         note(f"of VTAB-1K's {len(TASKS)} tasks, {len(missing)} are not in {root}: {', '.join(missing)}")
     return [*names]
 

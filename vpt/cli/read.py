@@ -69,6 +69,9 @@ def show(reading: Reading) -> None:
         for place, token in enumerate(context.tokens, 1)
     ]
     table(["token", *(f"{i + 1}." for i in range(count))], rows)
-    note(f"a word is {reading.apart:.3f} from the word nearest to it (median): what is farther explains little")
+    note(
+        f"a word is {reading.apart:.3f} from the word nearest to it, with a cosine of {reading.alike:.2f} (medians); "
+        f"{reading.near_a_word} of {len(reading.distances)} tokens are as near to a word, and others tell little"
+    )
     for remark in reading.remarks:
         note(remark)

@@ -128,8 +128,28 @@ def test_the_yardstick_is_how_far_words_are_from_each_other(sample: int, monkeyp
     asked = range(100) if sample > 100 else [0, 25, 50, 74, 99]
     assert found.sampled == len(asked)
     assert found.apart == pytest.approx(float(distances[list(asked)].median()), rel=1e-9)
+    neighbour = rows(model)[torch.cdist(rows(model), rows(model)).fill_diagonal_(float("inf")).argmin(1)]
+    alike = F.cosine_similarity(rows(model), neighbour, dim=1)
+    assert found.alike == pytest.approx(float(alike[list(asked)].median()), rel=1e-9)
     assert found.norm == pytest.approx(float(rows(model).norm(dim=1).median()), rel=1e-12)
     assert nearest_words(model, 1, among=torch.tensor([4])).apart == 0, "of one word alone"
+
+
+def test_noise_near_the_origin_is_near_no_word() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clip = small_clip(context_length=40)
+    with torch.no_grad():
+        table = clip.token_embedding.weight
+        directions = F.normalize(torch.randn(table.shape, generator=generator, dtype=table.dtype), dim=1)
+        table[1::2] = directions[1::2]
+        table[0::2] = F.normalize(0.8 * directions[1::2] + 0.6 * directions[0::2], dim=1)
+        table[0] *= 0.1
+    model = tuned_clip("coop", clip, context_length=30)
+    found = nearest_words(model, 1)
+    assert max(found.distances) < found.apart, "near by their distance: there is one short word"
+    assert found.near_a_word <= 3
+    plant(model, list(range(30)))
+    assert nearest_words(model, 1).near_a_word == 30
 
 
 def test_what_is_not_read_is_said() -> None:

@@ -35,13 +35,21 @@ def _of_block(vectors: Tensor, table: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _among(vectors: Tensor, entries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Distances `[n, k]` and places `[n, k]` of each vector's k nearest of one block of entries, as `nearest`."""
     owner, place = _candidates(vectors, entries, k)
-    portions = zip(*(pairs.split(max(1, ROWS * ENTRIES // vectors.shape[1])) for pairs in (owner, place)), strict=True)
-    distance = torch.cat([(vectors[own] - entries[other]).square().sum(1).sqrt() for own, other in portions])
+    distance = _distances(vectors, entries, owner, place)
     order = distance.argsort(stable=True)
     order = order[owner[order].argsort(stable=True)]
     counts = owner.bincount(minlength=len(vectors))
     kept = order[(counts.cumsum(0) - counts)[:, None] + torch.arange(k)]
     return distance[kept], place[kept]
+
+
+def _distances(vectors: Tensor, entries: Tensor, owner: Tensor, place: Tensor) -> Tensor:
+    """The distance of each pair (vector, entry), by portions that fill one tensor: one each would scatter the heap."""
+    found = vectors.new_empty(len(owner))
+    size = max(1, ROWS * ENTRIES // vectors.shape[1])
+    for into, own, other in zip(found.split(size), owner.split(size), place.split(size), strict=True):
+        into.copy_((vectors[own] - entries[other]).square_().sum(1).sqrt_())
+    return found
 
 
 def _candidates(vectors: Tensor, entries: Tensor, k: int) -> tuple[Tensor, Tensor]:

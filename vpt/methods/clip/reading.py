@@ -61,7 +61,8 @@ class Reading:
     """What `nearest_words` found, and what to hold it against.
 
     vocabulary: rows that were compared with. norm: the median of their lengths.
-    apart: how far a word is from the word nearest to it, the median over `sampled` words.
+    apart, alike: how far a word is from the word nearest to it, and the cosine between the two, medians over `sampled`
+    words.
     remarks: what of the prompt and of the vocabulary is not in here.
     """
 
@@ -69,6 +70,7 @@ class Reading:
     vocabulary: int
     norm: float
     apart: float
+    alike: float
     sampled: int
     remarks: tuple[str, ...]
 
@@ -76,6 +78,18 @@ class Reading:
     def distances(self) -> list[float]:
         """Of every token the distance to its nearest word."""
         return [token.words[0].distance for context in self.contexts for token in context.tokens]
+
+    def near(self, word: NearWord) -> bool:
+        """Whether a word is as near to its token as words are to each other, in distance and in direction.
+
+        The distance alone would call every token that lies close to the origin near to whichever word is short.
+        """
+        return word.distance <= self.apart and word.cosine >= self.alike - 1e-9  # which a cosine of 1 may miss by less
+
+    @property
+    def near_a_word(self) -> int:
+        """The number of tokens that are near to a word."""
+        return sum(self.near(token.words[0]) for context in self.contexts for token in context.tokens)
 
 
 @dataclass(frozen=True)
@@ -120,11 +134,12 @@ def nearest_words(model: TunedClip, k: int = 5, *, among: Tensor | None = None) 
     owners = model.classnames if context.per_class else (None,)
     read = tuple(ReadContext(of, tuple(next(found) for _ in range(context.length))) for of in owners)
     sample = table[torch.linspace(0, len(table) - 1, min(len(table), SAMPLE), dtype=torch.float64).round().long()]
-    apart = nearest(sample, table, min(2, len(table)))[0][:, -1].median()  # the nearest of all is the word itself
+    far, near = (found[:, -1] for found in nearest(sample, table, min(2, len(table))))  # in front is the word itself
+    alike = F.cosine_similarity(sample.double(), table[near].double(), dim=1)
     norm = table.double().norm(dim=1).median()
     remarks = () if among is None else (f"Only {len(ids):,} of the vocabulary's {len(rows):,} rows count as words.",)
     unread = (*remarks, *_unread(model, context))
-    return Reading(read, len(table), float(norm), float(apart), len(sample), unread)
+    return Reading(read, len(table), float(norm), float(far.median()), float(alike.median()), len(sample), unread)
 
 
 def _read(

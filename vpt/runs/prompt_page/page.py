@@ -64,7 +64,7 @@ def _words(reading: Reading) -> dict[str, Any]:
     """What the text beside the words tells: tokens as near to a word as words are to each other, and signs in use."""
     texts = {word.text for context in reading.contexts for token in context.tokens for word in token.words}
     return {
-        "near": sum(distance <= reading.apart for distance in reading.distances),
+        "near": reading.near_a_word,
         "untold": None in texts,
         "begins": any(text and text.endswith("…") for text in texts),
     }

@@ -3,9 +3,9 @@
 
     python scripts/pretrain_embedded.py --data PATH/tiny-imagenet-200 --out runs/embedded --preset cpu
 
-`PATH` is either the published folder (`train/<wnid>/images`, `val/val_annotations.txt`) or a folder with
-`train60k.npz` and `val4k.npz` (arrays `jpeg`, `offsets`, `labels`). The run resumes from `--out` by itself, with the
-recipe it had. At the end `--out` holds `embedded_vit.safetensors` and `embedded_vit.json` (SHA-256, recipe, history), which belong in
+`PATH` is either the published folder (`train/<wnid>/images`, `val/val_annotations.txt`) or a folder with `train60k.npz`
+and `val4k.npz` (arrays `jpeg`, `offsets`, `labels`). The run resumes from `--out` by itself, with the recipe it had. At
+the end `--out` holds `embedded_vit.safetensors` and `embedded_vit.json` (SHA-256, recipe, history), which belong in
 `vpt/backbones/`. The model card there says which command made the weights that are shipped, and what they reach.
 """
 

@@ -7,7 +7,8 @@ embedded ViT.
 `PATH` is as for `pretrain_embedded.py`, with `classnames.json` beside: a list of 200 names, synonyms separated by
 commas. Each step pairs augmented images with one caption per class, a random synonym in a random sentence, and
 classifies the images among these. The run resumes from `--out` by itself, with the recipe it had. At the end
-`--out` holds `embedded_clip.safetensors` and `embedded_clip.json` (SHA-256, recipe, history), which belong in `vpt/backbones/`.
+`--out` holds `embedded_clip.safetensors` and `embedded_clip.json` (SHA-256, recipe, history), which belong in
+`vpt/backbones/`.
 """
 
 from __future__ import annotations

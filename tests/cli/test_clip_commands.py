@@ -76,6 +76,11 @@ def test_evaluate_agrees_with_the_run(trained: Path) -> None:
     assert measured["classes"][:2] == ["zero", "one"]
 
 
+def test_the_tokenizer_can_lie_elsewhere(trained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    said = failure(capsys, "evaluate", trained, "--tokenizer", tmp_path)
+    assert f"tokenizer '{tmp_path}' given; embedded-clip has open_clip's own" in said
+
+
 def test_a_saved_task_names_pictures_and_takes_other_names(trained: Path, pictures: Path) -> None:
     found = json.loads(output("predict", trained, pictures, "-f", "json", "--top", "10"))
     assert len(found) == 2

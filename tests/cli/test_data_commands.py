@@ -151,6 +151,18 @@ def test_all_of_a_folder_are_those_in_it(vpt: Run, tmp_path: Path) -> None:
     assert "note: svhn: test has 2 images" in vpt(*again, "--out", tmp_path / "thrice")[2]
 
 
+def test_the_datasets_of_coop_are_not_counted_as_those_of_vtab(vpt: Run, tmp_path: Path) -> None:
+    (tmp_path / "coop" / "dtd").mkdir(parents=True)
+    (tmp_path / "coop" / "dtd" / "split_zhou_DescribableTextures.json").write_text("{}")
+    code, _, err = vpt(
+        *("data", "prepare", "--source", "coop", "--root", tmp_path / "coop", "--tasks", "all"),
+        *("--out", tmp_path / "out"),
+    )
+    assert code == 1
+    assert "1 of 1 tasks failed" in err
+    assert "VTAB" not in err
+
+
 def test_all_of_a_folder_of_webdatasets(tmp_path: Path) -> None:
     for name in ("wds_vtab-svhn", "wds_mine", "wds_sun397", "other"):
         (tmp_path / name / ("train" if name != "other" else "images")).mkdir(parents=True)

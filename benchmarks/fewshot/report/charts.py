@@ -18,6 +18,8 @@ Shots = Mapping[int, Results]
 Read = Callable[[Results, Row], Spread | None]
 """What a panel shows of a row."""
 
+GROUPS = ("base classes", "new classes", "harmonic mean")
+
 PER_LINE = 4
 """Panels beside each other."""
 
@@ -73,23 +75,27 @@ def base_to_new(parts: Mapping[str, Results], variants: Sequence[Variant]) -> Ch
             found[row.label] = spread
     if not found:
         return None
-    colours, width = {v.label: c for v, (c, _) in zip(variants, _styles(), strict=False)}, 0.84 / len(found)
+    thick = 0.26
 
     def draw(figure: Any) -> None:
         axis = figure.subplots()
-        for index, (label, spreads) in enumerate(found.items()):
-            places = [place + (index - (len(found) - 1) / 2) * width for place in range(3)]
-            heights, bars = [s.mean for s in spreads if s], [s.std or 0 for s in spreads if s]
-            axis.bar(places, heights, 0.9 * width, color=colours[label], label=label)
-            axis.errorbar(places, heights, yerr=bars, color=INK, linestyle="none", linewidth=1, capsize=1.5)
-        axis.set_xticks(range(3), ["base classes", "new classes", "harmonic mean"])
-        axis.tick_params(axis="x", length=0)
-        axis.set(ylabel="accuracy, %", ylim=(0, None))
-        axis.grid(axis="y")
+        rows = range(len(found))
+        for place, (name, colour) in enumerate(zip(GROUPS, COLOURS, strict=False)):
+            spreads = [own[place] for own in found.values()]
+            lengths, bars = [s.mean for s in spreads if s], [s.std or 0 for s in spreads if s]
+            heights = [row + (place - 1) * thick for row in rows]
+            axis.barh(heights, lengths, 0.9 * thick, color=colour, label=name)
+            axis.errorbar(lengths, heights, xerr=bars, color=INK, linestyle="none", linewidth=1, capsize=1.5)
+        axis.set_yticks(rows, list(found))
+        axis.invert_yaxis()
+        axis.tick_params(axis="y", length=0)
+        axis.set(xlabel="accuracy, %", xlim=(0, None))
+        axis.grid(axis="x")
         legend(figure, [axis])
 
+    size = (6.6, 0.5 * len(found) + 1.2)
     caption = "Means over tasks, of the methods that have both complete; bars: standard deviation over seeds."
-    return chart("base-to-new", "Base and new classes", caption, (7.0, 4.0), draw)
+    return chart("base-to-new", "Base and new classes", caption, size, draw)
 
 
 def _reading(task: str) -> Read:

@@ -13,23 +13,19 @@ classifies the images among these. The run resumes from `--out` by itself, with 
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import json
 import random
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import open_clip
+import pretraining
 import torch
 import torch.nn.functional as F
-from recipes import FLAG, recipes
-from safetensors.torch import save
+from pretraining import asked, top1, train, write
 from timm.optim import create_optimizer_v2
-from timm.scheduler import CosineLRScheduler
-from timm.utils import ModelEmaV3
-from tiny_imagenet import augmented, decoded, normalised, write_atomically
 from torch import Tensor, nn
 
 from vpt.backbones.embedded import embedded
@@ -114,139 +110,71 @@ def text_features(model: nn.Module, ids: Tensor) -> Tensor:
     return F.normalize(x[torch.arange(len(ids)), ids.argmax(1)] @ model.text_projection, dim=-1)
 
 
-@torch.inference_mode()
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor) -> float:
     """Zero-shot top-1 accuracy, in [0, 1]."""
-    model.eval()
-    texts = model.encode_text(ids, normalize=True)
-    right = 0
-    for x, y in zip(images.split(500), labels.split(500), strict=True):
-        right += int(((model.encode_image(normalised(x)) @ texts.T).argmax(1) == y).sum())
-    return right / len(labels)
+    with torch.inference_mode():
+        texts = model.eval().encode_text(ids, normalize=True)
+        return top1(lambda x: model.encode_image(x) @ texts.T, images, labels)
 
 
-class Pretraining:
-    """Model, its moving average, optimiser and schedule, with one checkpoint per epoch."""
+class Pretraining(pretraining.Pretraining):
+    """Classifies images among one drawn caption of every class."""
 
     def __init__(
         self, recipe: Recipe, captions: Captions, out: Path, device: str, seed: int = 0, go_on: bool = False
     ) -> None:
         torch.manual_seed(seed)
-        self.recipe, self.captions, self.out, self.device, self.seed = recipe, captions, out, device, seed
-        self.model = build(patch_dropout=recipe.patch_drop)
-        image_tower_from_vit(self.model)
-        self.model.to(device)
-        self.ema = ModelEmaV3(self.model, decay=recipe.ema, use_warmup=True)
-        groups = [
-            dict(params=[p for n, p in self.model.named_parameters() if inside(n) and (p.ndim > 1) == heavy],
-                 lr_scale=recipe.image_lr if image else 1.0, weight_decay=recipe.weight_decay if heavy else 0.0)
-            for image in (True, False) for heavy in (True, False)
-            for inside in [lambda name, image=image: name.startswith("visual.") == image and name != TABLE]
-        ]  # fmt: skip
-        groups.append(dict(params=[self.model.token_embedding.weight], lr_scale=1.0, weight_decay=0.0))
-        self.optimizer = create_optimizer_v2(groups, opt="adamw", lr=recipe.lr, weight_decay=0.0)
-        self.epoch, self.history, self.recipes = 0, [], []
-        if (out / "checkpoint.pt").exists():
-            self.resume(torch.load(out / "checkpoint.pt", map_location=device, weights_only=True))
-        self.recipes = recipes(self.recipes, asdict(recipe), self.epoch, go_on)
+        self.captions = captions
+        model = build(patch_dropout=recipe.patch_drop)
+        image_tower_from_vit(model)
+        optimizer = create_optimizer_v2(groups(model.to(device), recipe), opt="adamw", lr=recipe.lr, weight_decay=0.0)
+        super().__init__(model, optimizer, recipe, out, device, seed, go_on)
 
-    def resume(self, state: dict) -> None:
-        self.model.load_state_dict(state["model"])
-        self.ema.module.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.history, self.recipes = state["epoch"], state["history"], state.get("recipes", [])
+    @property
+    def patch_dropout(self) -> nn.Module:
+        """open_clip's."""
+        return self.model.visual.patch_dropout
 
-    def checkpoint(self) -> None:
-        state = dict(
-            model=self.model.state_dict(), ema=self.ema.module.state_dict(), optimizer=self.optimizer.state_dict()
-        )
-        passed = dict(epoch=self.epoch, history=self.history, recipes=self.recipes)
-        write_atomically(self.out / "checkpoint.pt", {**state, **passed})
+    def loss(self, images: Tensor, labels: Tensor, chance: random.Random) -> Tensor:
+        """Cross-entropy among the captions."""
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.recipe.bf16):
+            texts = text_features(self.model, self.captions.drawn(chance).to(self.device))
+            logits = self.model.logit_scale.exp() * self.model.encode_image(images, normalize=True) @ texts.T
+        return F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.smoothing)
 
-    def run_epoch(self, images: Tensor, labels: Tensor) -> float:
-        """One pass over the images; all chance in it depends on (seed, epoch) alone. Answers the mean loss."""
-        start = self.seed * 100_003 + self.epoch
-        torch.manual_seed(start)
-        chance, g = random.Random(start), torch.Generator(self.device).manual_seed(start)
-        recipe, steps = self.recipe, len(images) // self.recipe.batch
-        self.model.visual.patch_dropout.prob = (
-            recipe.patch_drop if self.epoch < recipe.epochs - recipe.full_epochs else 0.0
-        )
-        schedule = CosineLRScheduler(
-            self.optimizer, t_initial=recipe.epochs * steps, lr_min=1e-6, warmup_t=recipe.warmup * steps,
-            t_in_epochs=False,
-        )  # fmt: skip
-        total = 0.0
-        self.model.train()
-        for step, rows in enumerate(torch.randperm(len(images))[: steps * recipe.batch].view(steps, -1)):
-            schedule.step_update(self.epoch * steps + step)
-            x = augmented(images[rows].to(self.device), recipe.crop, recipe.colour, g)
-            with torch.autocast(self.device, torch.bfloat16, enabled=recipe.bf16):
-                texts = text_features(self.model, self.captions.drawn(chance).to(self.device))
-                logits = self.model.logit_scale.exp() * self.model.encode_image(x, normalize=True) @ texts.T
-            loss = F.cross_entropy(logits.float(), labels[rows].to(self.device), label_smoothing=recipe.smoothing)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            self.optimizer.step()
-            with torch.no_grad():
-                self.model.logit_scale.clamp_(max=4.6052)  # 100, as in CLIP
-            self.ema.update(self.model, step=self.epoch * steps + step)
-            total += loss.item()
-            if step % 50 == 0:
-                print(f"  {self.epoch} {step}/{steps} {loss.item():.3f}", flush=True)
-        self.epoch += 1
-        return total / steps
+    def stepped(self, step: int, steps: int, loss: float) -> None:
+        """Bounds the scale of logits, and tells of every fiftieth step."""
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(max=4.6052)  # 100, as in CLIP
+        if step % 50 == 0:
+            print(f"  {self.epoch} {step}/{steps} {loss:.3f}", flush=True)
 
 
-def export(run: Pretraining, images: int) -> None:
-    """Write the averaged weights, in half precision where they are read as float32, and the record of their SHA-256."""
-    used = torch.unique(open_clip.tokenize(run.captions.every()))
-    state = {name: t.cpu() for name, t in run.ema.module.state_dict().items() if name != "attn_mask"}
-    state[TABLE] = state[TABLE][used]
-    tensors = {name: t.half().contiguous() for name, t in state.items()} | {ROWS: used}
-    content = save(tensors)
-    (run.out / "embedded_clip.safetensors").write_bytes(content)
-    record = {
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "architecture": CONFIG,
-        "recipe": asdict(run.recipe),
-        "recipes": run.recipes,
-        "images": images,
-        "tokens": len(used),
-        "sentences": SENTENCES,
-        "val_top1": run.history[-1]["val_top1"],
-        "history": run.history,
-        "versions": {"torch": torch.__version__, "open_clip": open_clip.__version__},
-    }
-    (run.out / "embedded_clip.json").write_text(json.dumps(record, indent=1) + "\n")
+def groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """What the optimiser is told: the image tower learns slower, vectors and token embeddings do not decay."""
+    found = [
+        dict(params=[p for n, p in model.named_parameters() if inside(n) and (p.ndim > 1) == heavy],
+             lr_scale=recipe.image_lr if image else 1.0, weight_decay=recipe.weight_decay if heavy else 0.0)
+        for image in (True, False) for heavy in (True, False)
+        for inside in [lambda name, image=image: name.startswith("visual.") == image and name != TABLE]
+    ]  # fmt: skip
+    return [*found, dict(params=[model.token_embedding.weight], lr_scale=1.0, weight_decay=0.0)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("runs/embedded-clip"))
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument(FLAG, action="store_true", dest="go_on")
-    for name, value in asdict(Recipe()).items():
-        parser.add_argument(f"--{name}", type=type(value) if not isinstance(value, bool) else lambda s: s == "true")
-    args = vars(parser.parse_args())
-    recipe = Recipe(**{k: v if args[k] is None else args[k] for k, v in asdict(Recipe()).items()})
-    out, started = args["out"], time.time()
-    out.mkdir(parents=True, exist_ok=True)
-    train, val = (decoded(args["data"], split, out) for split in ("train", "val"))
-    captions = Captions(json.loads((args["data"] / "classnames.json").read_text()))
-    run = Pretraining(recipe, captions, out, args["device"], go_on=args["go_on"])
-    if args["device"] != "cpu":
-        train, val = tuple(t.to(args["device"]) for t in train), tuple(t.to(args["device"]) for t in val)
-    ids = captions.judged().to(args["device"])
-    while run.epoch < recipe.epochs:
-        loss = run.run_epoch(*train)
-        row = dict(epoch=run.epoch, loss=round(loss, 4), val_top1=round(accuracy(run.ema.module, *val, ids), 4))
-        run.history.append({**row, "seconds": round(time.time() - started, 1)})
-        print(json.dumps(run.history[-1]), flush=True)
-        run.checkpoint()
-    export(run, len(train[0]))
+    args, recipe = asked(__doc__, "runs/embedded-clip", {"cpu": Recipe()})
+    args.out.mkdir(parents=True, exist_ok=True)
+    captions = Captions(json.loads((args.data / "classnames.json").read_text()))
+    run = Pretraining(recipe, captions, args.out, args.device, go_on=args.go_on)
+    images = train(run, args.data, partial(accuracy, ids=captions.judged().to(args.device)))
+    used = torch.unique(open_clip.tokenize(captions.every()))
+    state = {name: t.cpu() for name, t in run.ema.module.state_dict().items() if name != "attn_mask"}
+    state[TABLE] = state[TABLE][used]
+    tensors = {name: t.half().contiguous() for name, t in state.items()} | {ROWS: used}  # read as float32
+    versions = {"torch": torch.__version__, "open_clip": open_clip.__version__}
+    write(
+        run, "embedded_clip", tensors, CONFIG, images=images, tokens=len(used), sentences=SENTENCES, versions=versions
+    )
 
 
 if __name__ == "__main__":

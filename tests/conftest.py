@@ -1,8 +1,9 @@
-"""A finished run, and a spy on what runs do."""
+"""A finished run, a spy on what runs do, and a browser."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +42,18 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     spy("fit")
     spy("evaluate")
     return seen
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real chromium, where this machine has one."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no chromium on this machine")
+    api = pytest.importorskip("playwright.sync_api")
+    quiet = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync")  # fmt: skip
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=list(quiet))
+        yield chromium
+        chromium.close()

@@ -8,13 +8,12 @@ report  tables, charts and page from the results that are there
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.suite import command
-from benchmarks.suite.command import SEVERAL, Entry, whole_path
+from benchmarks.suite.command import SEVERAL, Entry, shorthands, whole_path
 
 if TYPE_CHECKING:
     from benchmarks.suite.cost import Estimate
@@ -59,7 +58,7 @@ def _asked(args: argparse.Namespace) -> Plan:
         "backbone.name": args.backbone, "backbone.checkpoint": whole_path(args.checkpoint),
         "data.root": whole_path(args.data), "data.source": args.source or ("coop" if args.data else None),
     }  # fmt: skip
-    overrides = [*(f"{name}={json.dumps(str(value))}" for name, value in named.items() if value is not None), *args.set]
+    overrides = [*shorthands(named), *args.set]
     what = (args.tasks, args.methods, args.stages, args.shots, args.sources, args.targets, args.seeds)
     return make_plan(Asked(args.preset, *what, overrides=overrides))
 

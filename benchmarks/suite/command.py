@@ -8,9 +8,10 @@ report  tables, charts and page from the results that are there
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,12 @@ def parser(entry: Entry) -> argparse.ArgumentParser:
 def whole_path(path: Path | None) -> Path | None:
     """A path that means the same to every worker."""
     return None if path is None else path.resolve()
+
+
+def shorthands(named: Mapping[str, object]) -> list[str]:
+    """Options of the command line that stand for settings, as `--set` would give them; None: not given."""
+    given = {name: value for name, value in named.items() if value is not None}
+    return [f"{name}={json.dumps(value if isinstance(value, bool) else str(value))}" for name, value in given.items()]
 
 
 def plan(entry: Entry, args: argparse.Namespace) -> int:

@@ -8,13 +8,12 @@ report  tables, charts and page from the results that are there
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.suite import command
-from benchmarks.suite.command import SEVERAL, Entry, whole_path
+from benchmarks.suite.command import SEVERAL, Entry, shorthands, whole_path
 
 if TYPE_CHECKING:
     from benchmarks.suite.cost import Estimate
@@ -58,8 +57,7 @@ def _asked(args: argparse.Namespace) -> Plan:
         "data.root": whole_path(args.data), "data.source": args.source or ("folder" if args.data else None),
         "data.own_splits": args.own_splits or None,
     }  # fmt: skip
-    shorthands = [f"{n}={json.dumps(v if isinstance(v, bool) else str(v))}" for n, v in named.items() if v is not None]
-    overrides = [*shorthands, *args.set]
+    overrides = [*shorthands(named), *args.set]
     return make_plan(Asked(args.preset, args.ablation, args.tasks, args.methods, args.seeds, overrides))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
 
 import vpt
@@ -25,6 +26,13 @@ DEEPER: dict[str, dict[str, Any]] = {
     "every block": {"method": "ivlp", "words": "an x of no sea", "context_length": 2, "depth": 3},
 }
 """Tokens of their own in later blocks, too, where a tower can be taken apart."""
+
+
+CLASS_NAMES = st.lists(
+    st.lists(st.text("abenoz", min_size=1, max_size=2), min_size=1, max_size=12).map(" ".join),
+    min_size=1, max_size=7, unique_by=lambda name: name.replace(" ", ""),
+)  # fmt: skip
+"""Names of one class or more, of 1 to 12 words."""
 
 
 def answers(clip: Any, path: str, names: list[str], method: str, **options: Any) -> list[Tensor]:

@@ -8,7 +8,7 @@ import torch
 
 import vpt
 from support.small_tokenizer import SmallTokenizer
-from support.text_towers import small_clip
+from support.text_towers import images, small_clip
 
 NAMES = ["cat", "sea lion", "go-kart", "tomi"]
 DIGITS = ["nil", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -28,3 +28,16 @@ def moved(method: str, clip: Any = None, **options: Any) -> vpt.methods.TunedCli
         for tensor in tuned.trainable().values():
             tensor.add_(0.1 * torch.randn(tensor.shape, generator=generator))
     return tuned.eval()
+
+
+class Pictures:
+    """8 images of the classes in `NAMES`, as `fit` reads them."""
+
+    def __init__(self) -> None:
+        self.pixels = images(8).float()
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"image": self.pixels[index], "label": index % 4, "index": index}

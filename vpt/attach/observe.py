@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vpt.sites.modes import evaluating
 from vpt.sites.site import Site
 
 
@@ -18,7 +19,7 @@ def patch_tokens(site: Site, images: Tensor, layers: Sequence[int], batch_size: 
     The backbone runs as it is, in eval mode, and is left as it was.
     """
     seen: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    handles, modes = [], {module: module.training for module in site.backbone.modules()}
+    handles = []
 
     def watch(layer: int) -> Any:
         def hook(block: nn.Module, args: tuple[Any, ...]) -> None:
@@ -27,14 +28,12 @@ def patch_tokens(site: Site, images: Tensor, layers: Sequence[int], batch_size: 
         return hook
 
     try:
-        site.backbone.eval()
         handles = [site.blocks[layer].register_forward_pre_hook(watch(layer)) for layer in layers]
         parameter = next(site.backbone.parameters())
-        for batch in images.split(batch_size):
-            site.backbone(batch.to(parameter.device, parameter.dtype))
+        with evaluating(site.backbone):
+            for batch in images.split(batch_size):
+                site.backbone(batch.to(parameter.device, parameter.dtype))
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
     return [torch.cat(seen[layer]) for layer in layers]

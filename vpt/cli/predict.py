@@ -67,7 +67,6 @@ def predict(
     """
     from vpt.cli.attention import check_maps, write_maps
     from vpt.cli.predictions import pictures, predictions
-    from vpt.training.files import write_atomically
 
     chosen = settle(format, out)
     run, inputs = tell_apart(items, task, backbone=backbone is not None, classnames=classnames is not None)
@@ -78,12 +77,7 @@ def predict(
             check_maps(ready)
         dataset = pictures(ready, files)
         found = predictions(ready, dataset, top=top, batch_size=batch_size)
-    if chosen is Format.table:
-        table(["picture", *(f"{i + 1}." for i in range(min(top, len(ready.classes))))], [_row(p) for p in found])
-    else:
-        text = as_csv(found) if chosen is Format.csv else as_json(found)
-        write = sys.stdout.write if out is None else partial(write_atomically, out)
-        write(text)
+    _answer(found, chosen, out)
     if attention is not None:
         written = write_maps(ready, dataset, attention, batch_size=batch_size)
         note(f"{len(written)} attention maps in {attention}")
@@ -161,6 +155,18 @@ def collect(inputs: Sequence[Path]) -> list[Path]:
             raise DataError(f"no pictures in {path}; looked for {', '.join(SUFFIXES)}")
         found.update(dict.fromkeys(inside))
     return list(found)
+
+
+def _answer(found: Sequence[Prediction], chosen: Format, out: Path | None) -> None:
+    """The predictions on the terminal, or in the file `out`."""
+    from vpt.training.files import write_atomically
+
+    if chosen is Format.table:
+        table(["picture", *(f"{i + 1}." for i in range(len(found[0].classes)))], [_row(p) for p in found])
+        return
+    text = as_csv(found) if chosen is Format.csv else as_json(found)
+    write = sys.stdout.write if out is None else partial(write_atomically, out)
+    write(text)
 
 
 def _row(prediction: Prediction) -> list[str]:

@@ -14,9 +14,8 @@ from vpt.backbones import Tokenizer, family_of, load_backbone, load_tokenizer
 from vpt.backbones.load import declare_normalisation
 from vpt.data import ImageDataset, ImageSet, Preprocessing, Task, load_task
 from vpt.methods import Method, Tuned, TunedClip, describe, tune
+from vpt.methods.clip.at_start import IMAGES_AT_ONCE, image_features
 from vpt.runs.config import BackboneConfig, DataConfig, PreprocessingConfig, RunConfig
-
-FEATURES_AT_ONCE = 64  # images
 
 INIT_IMAGES = 256
 """Most training images that prompts are initialised from, where a method's `init` asks for them."""
@@ -73,12 +72,10 @@ class Prepared:
             return {"support_images": self._features(images), "support_labels": torch.tensor(images.labels)}
         return {}
 
-    @torch.no_grad()
     def _features(self, images: ImageSet) -> Tensor:
         """What an open_clip model makes of images, `[n, F]`: these fit into memory where the images might not."""
-        clip: Any = self.backbone
-        parts = torch.arange(len(images)).split(FEATURES_AT_ONCE)
-        return torch.cat([clip.encode_image(self._inputs(images, part.tolist())) for part in parts])
+        parts = torch.arange(len(images)).split(IMAGES_AT_ONCE)
+        return torch.cat([image_features(self.backbone, self._inputs(images, part.tolist())) for part in parts])
 
     def _inputs(self, images: ImageSet, rows: Iterable[int]) -> Tensor:
         """Some of the images as the backbone takes them, float `[n, 3, H, W]`."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vpt.attach.fused import Fused
 from vpt.sites import block as blocks
-from vpt.training.modes import evaluating
+from vpt.sites.modes import evaluating
 
 
 @torch.no_grad()

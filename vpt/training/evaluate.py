@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from vpt.errors import DataError, OptionError, TrainingError
+from vpt.sites.modes import evaluating
 from vpt.training.batches import Labelled, Shard, describe, epoch_batches, load_batches
 from vpt.training.config import FitConfig
 from vpt.training.devices import place, precision_of
 from vpt.training.frozen_inputs import affordable_part, store_in
 from vpt.training.log import Logger
-from vpt.training.modes import evaluating
 from vpt.training.preflight import check_first, check_labels, check_logits, class_names
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vpt.training.modes import evaluating
+from vpt.sites.modes import evaluating
 from vpt.training.trained import trainable
 
 

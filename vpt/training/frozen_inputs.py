@@ -26,11 +26,11 @@ from vpt.data.arrays import forget_abandoned, open_rows, write_rows
 from vpt.data.disk import is_full, unwritable
 from vpt.methods.tuned_model import TunedModel
 from vpt.sites import fingerprint
+from vpt.sites.modes import evaluating
 from vpt.training.batches import Labelled, Shard, epoch_batches, load_batches
 from vpt.training.config import FitConfig
 from vpt.training.devices import place
 from vpt.training.log import Logger
-from vpt.training.modes import evaluating
 from vpt.training.needed import Part, needed_part
 from vpt.training.versions import versions
 

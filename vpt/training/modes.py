@@ -1,4 +1,4 @@
-"""Training and evaluation mode, with frozen modules in evaluation mode throughout."""
+"""How a model is while it trains: frozen modules in evaluation mode throughout, blocks computed again if asked."""
 
 from __future__ import annotations
 
@@ -23,18 +23,6 @@ def set_training(model: nn.Module) -> None:
         parameters = list(module.parameters())
         if parameters and not any(p.requires_grad for p in parameters):
             module.eval()
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, and every module's own mode again afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from vpt.attach import trunk
 from vpt.methods import Tuned, TunedClip
 from vpt.prompts import AddedPrompts, TokenPrompts
+from vpt.sites.modes import evaluating
 from vpt.training.batches import Labelled
 from vpt.training.devices import place
-from vpt.training.modes import evaluating
 
 
 class Part(nn.Module, ABC):

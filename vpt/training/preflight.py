@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from vpt.errors import DataError, OptionError, TrainingError
+from vpt.sites.modes import evaluating
 from vpt.training.batches import Labelled, describe
 from vpt.training.config import FitConfig
 from vpt.training.devices import place
-from vpt.training.modes import evaluating
 from vpt.training.trained import trainable
 
 

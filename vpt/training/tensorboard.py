@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vpt.sites.modes import evaluating
 from vpt.training.attention import class_attention, heat
 from vpt.training.batches import Labelled
 from vpt.training.devices import place
 from vpt.training.features import features, prompt_norms
 from vpt.training.log import Logger, Run
-from vpt.training.modes import evaluating
 
 SAMPLES, MAPS, PROJECTED = 16, 8, 200
 """How many images are shown, get an attention map, and go into the embedding projector."""

@@ -21,7 +21,7 @@ from open_clip.transformer import Attention
 from support.extras import needs_peft
 from support.small_tokenizer import SmallTokenizer
 from support.text_towers import HF_TOWERS, TOWERS, images, small_clip, small_hf_clip
-from support.tuned_clips import moved, tuned_clip
+from support.tuned_clips import Pictures, moved, tuned_clip
 from support.visual_towers import TOWERS as VISUAL
 from support.visual_towers import images_of, visual_clip
 from torch import Tensor, nn
@@ -62,19 +62,6 @@ def zero_shot(clip: Any, x: Tensor) -> Tensor:
     found = logits(fixed, x)
     fixed.detach()
     return found
-
-
-class Pictures:
-    """8 images of the classes in `NAMES`, as `fit` reads them."""
-
-    def __init__(self) -> None:
-        self.pixels = images(8).float()
-
-    def __len__(self) -> int:
-        return 8
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"image": self.pixels[index], "label": index % 4, "index": index}
 
 
 # --- what it computes -----------------------------------------------------------------------------

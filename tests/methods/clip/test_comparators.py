@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.small_tokenizer import SmallTokenizer
 from support.text_towers import images, small_clip
-from support.tuned_clips import moved, tuned_clip
+from support.tuned_clips import Pictures, moved, tuned_clip
 from support.visual_towers import images_of, visual_clip
 from torch import Tensor
 
@@ -57,19 +57,6 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def zero_shot(x: Tensor) -> Tensor:
     with torch.no_grad():
         return tuned_clip("zero_shot").eval()(x)
-
-
-class Pictures:
-    """8 images of the classes in `NAMES`, as `fit` reads them."""
-
-    def __init__(self) -> None:
-        self.pixels = images(8).float()
-
-    def __len__(self) -> int:
-        return 8
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"image": self.pixels[index], "label": index % 4, "index": index}
 
 
 # --- what they compute ----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.small_tokenizer import SmallTokenizer
-from support.text_answers import DEEPER, METHODS, answers, assert_equal
+from support.text_answers import CLASS_NAMES, DEEPER, METHODS, answers, assert_equal
 from support.text_towers import TOWERS, images, small_clip
 
 import vpt
@@ -35,10 +35,7 @@ def test_fused_equals_plain(tower: str, kind: str) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    names=st.lists(
-        st.lists(st.text("abenoz", min_size=1, max_size=2), min_size=1, max_size=12).map(" ".join),
-        min_size=1, max_size=7, unique_by=lambda name: name.replace(" ", ""),
-    ),
+    names=CLASS_NAMES,
     context=st.integers(1, 5),
     kind=st.sampled_from([kind for kind in KINDS if kind != "templates"]),
     tower=st.sampled_from(["flat", "text, class token", "text, last"]),

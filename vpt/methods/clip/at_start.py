@@ -16,6 +16,7 @@ from vpt.methods.clip.learned import ClipTask
 from vpt.methods.clip.text_encoder import TextEncoder
 from vpt.prompts.class_texts import with_templates
 from vpt.sites.clip_visual import image_dtype
+from vpt.sites.modes import evaluating
 
 IMAGES_AT_ONCE = 64
 
@@ -29,9 +30,9 @@ def text_features(task: ClipTask, templates: Sequence[str]) -> Tensor:
         return ensemble(TextEncoder(site, texts, Insert(), path, shares).to(site.device), len(task.classnames))
 
 
-def image_features(task: ClipTask, images: Tensor) -> Tensor:
-    """Normalised features `[n, F]` of images `[n, 3, H, W]`, some at a time; without gradients."""
-    clip, device, dtype = task.site.model, task.site.device, image_dtype(task.site.model)
+def image_features(clip: Any, images: Tensor) -> Tensor:
+    """Normalised features `[n, F]` of images `[n, 3, H, W]` by an open_clip model, some at a time; no gradients."""
+    device, dtype = next(clip.parameters()).device, image_dtype(clip)
     with _frozen(clip):
         batches: Any = (part.to(device, dtype) for part in images.split(IMAGES_AT_ONCE))
         return torch.cat([normalised(clip.encode_image(batch, normalize=False)) for batch in batches])
@@ -40,11 +41,5 @@ def image_features(task: ClipTask, images: Tensor) -> Tensor:
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
     """The model in eval and without gradients; its modules' modes are as before at the end."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.inference_mode(False), torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with evaluating(model), torch.inference_mode(False), torch.no_grad():
+        yield

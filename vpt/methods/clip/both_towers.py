@@ -35,8 +35,7 @@ def ivlp(
     words: str = PHOTO_WORDS,
 ) -> ClipLearned:
     """Independent prompts in both towers, layer by layer (the baseline of arXiv:2307.06948)."""
-    text, after = layered(task, generator, context_length, depth, words)
-    prompts = BothTowers(text, independent(task, generator, visual_length, depth))
+    prompts, after = independent(task, generator, context_length, visual_length, depth, words)
     return ClipLearned(from_context, prompts, context_length, after=after, visual=prompts.visual)
 
 
@@ -68,9 +67,15 @@ def layered(
     return context, tuple(ids[length:])
 
 
-def independent(task: ClipTask, generator: torch.Generator, length: int, depth: int) -> TokenPrompts:
-    """Tokens of their own for the first `depth` blocks of the image tower, or for all where it has fewer."""
-    check_positive("visual_length", length)
+def independent(
+    task: ClipTask, generator: torch.Generator, length: int, visual_length: int, depth: int, words: str
+) -> tuple[BothTowers, tuple[int, ...]]:
+    """A `layered` context, tokens of their own for the first `depth` blocks of the image tower, or for all where it has
+    fewer, and the ids of the fixed words after the context.
+    """
+    text, after = layered(task, generator, length, depth, words)
+    check_positive("visual_length", visual_length)
     site = task.visual
     blocks = tuple(range(min(depth, site.depth)))
-    return TokenPrompts(site.width, length, blocks, inits.normal(0.02), generator=generator)
+    visual = TokenPrompts(site.width, visual_length, blocks, inits.normal(0.02), generator=generator)
+    return BothTowers(text, visual), after

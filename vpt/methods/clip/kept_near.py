@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vpt.errors import OptionError
-from vpt.methods.clip.both_towers import independent, layered
+from vpt.methods.clip.both_towers import independent
 from vpt.methods.clip.contexts import PHOTO_WORDS, ContextInit, from_context, started
 from vpt.methods.clip.epoch_average import EpochAverage
 from vpt.methods.clip.fixed_texts import PHOTO, Templates, as_templates, check_weight
 from vpt.methods.clip.learned import ClipLearned, ClipTask, Pass, clip_method
-from vpt.prompts import BothTowers, Context
+from vpt.prompts import Context
 from vpt.prompts.class_texts import Position
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ def promptsrc(
         check_weight(name, value)
     if not isinstance(average_mean, int | float) or isinstance(average_mean, bool) or not 0 <= average_mean <= 1:
         raise OptionError(f"average_mean is {average_mean!r}; accepted: a share of the epochs, from 0 to 1")
-    text, after = layered(task, generator, context_length, depth, words)
-    prompts = BothTowers(text, independent(task, generator, visual_length, depth))
+    prompts, after = independent(task, generator, context_length, visual_length, depth, words)
     return ClipLearned(
         from_context, prompts, context_length, after=after, templates=as_templates(templates), visual=prompts.visual,
         penalty=NearFrozen(text_weight, image_weight), wants_frozen=True,

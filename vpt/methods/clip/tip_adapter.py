@@ -92,7 +92,7 @@ def support(task: ClipTask, images: Images | None, labels: Labels | None) -> tup
     shown, classes = torch.as_tensor(images), _numbers(labels)
     if faults := [*_image_faults(task, shown), *_label_faults(classes, len(task.classnames), len(shown))]:
         raise DataError(f"{'; '.join(faults)}; {ACCEPTED}")
-    features = image_features(task, shown) if shown.dim() == 4 else _as_features(task, shown)
+    features = image_features(task.site.model, shown) if shown.dim() == 4 else _as_features(task, shown)
     return features, classes.long()
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vpt import artifacts, backbones, data, errors, methods, prompts, runs, sites, training
+    from vpt import artifacts, backbones, data, errors, methods, prompts, runs, serving, sites, training
     from vpt.artifacts.load import load
     from vpt.artifacts.save import save
     from vpt.backbones import load_backbone
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vpt.methods.clip import TunedClip
     from vpt.methods.tune import tune
     from vpt.methods.tuned import Tuned
+    from vpt.serving import Predictor
     from vpt.training.config import FitConfig
     from vpt.training.evaluate import evaluate
     from vpt.training.fit import fit
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FitConfig",
     "ImageDataset",
+    "Predictor",
     "Preprocessing",
     "Tuned",
     "TunedClip",
@@ -38,6 +40,7 @@ __all__ = [
     "prompts",
     "runs",
     "save",
+    "serving",
     "sites",
     "training",
     "tune",
@@ -46,6 +49,7 @@ __all__ = [
 _HOMES = {
     "FitConfig": "training",
     "ImageDataset": "data",
+    "Predictor": "serving",
     "Preprocessing": "data",
     "Tuned": "methods",
     "TunedClip": "methods",

@@ -65,6 +65,11 @@ class Fused:
         after = self.prefix + self.carried
         return torch.cat([x.narrow(dim, 0, self.prefix), x.narrow(dim, after, x.shape[dim] - after)], dim)
 
+    @property
+    def before_patches(self) -> int:
+        """How many of the tokens that are answered for stand before the patches."""
+        return self.prefix
+
     def scores(
         self, attention: Any, tokens: Tensor, asking: Tensor, brought: KeysValues | None, told: dict[str, Any]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
@@ -72,7 +77,7 @@ class Fused:
         parts, rope = blocks.anatomy(self.block).parts, told.get("rope")
         (q,) = parts.project(attention, asking, "q")
         k, v = parts.project(attention, tokens, "kv")
-        q = parts.rotate(attention, q, rope, self.prefix)
+        q = parts.rotate(attention, q, rope, self.before_patches)
         k = parts.rotate(attention, k, rope, self.prefix + self.carried).type_as(v)
         bias = self.bias(attention, told, tokens.shape[1], q.shape[2], tokens.device)
         if brought is not None:

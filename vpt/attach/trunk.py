@@ -49,10 +49,14 @@ def through(site: Site, tokens: Tensor, told: Told, start: int, stop: int) -> Te
 
 
 def rows_read(site: Site) -> int | None:
-    """How many of the first tokens pooling reads, if the last block is fused and they are part of the prefix."""
+    """`rows_of` the site, if the last block is fused."""
+    return rows_of(site) if isinstance(site.blocks[-1].__dict__.get("forward"), Fused) else None
+
+
+def rows_of(site: Site) -> int | None:
+    """How many of the first tokens pooling reads, if they are part of the prefix."""
     count = {"first": 1, "prefix": site.prefix}.get(site.reads)
-    fused = isinstance(site.blocks[-1].__dict__.get("forward"), Fused)
-    return count if fused and count is not None and count <= site.prefix else None
+    return count if count is not None and count <= site.prefix else None
 
 
 def _call(site: Site, block: nn.Module, tokens: Tensor, told: dict[str, Any]) -> Tensor:

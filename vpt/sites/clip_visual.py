@@ -6,6 +6,7 @@ become is gone before pooling.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -91,6 +92,10 @@ class ClipVisualSite(Site):
         pooled, _ = tower._pool(tokens)
         out: Tensor = pooled if tower.proj is None else pooled @ tower.proj
         return out
+
+    def pooled(self, tokens: Tensor, read: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+        """`leave`: the tower normalises while it pools, and nothing comes in between."""
+        return (self.leave(tokens),)
 
 
 def visual_site(clip: Any) -> Site:

@@ -105,6 +105,17 @@ class Site:
         out: Tensor = backbone.forward_head(backbone.norm(tokens))
         return out
 
+    def pooled(self, tokens: Tensor, read: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+        """What each of the `heads` reads, `[B, F]`, of the tokens after the last block.
+
+        read: what normalised tokens go through before they are pooled.
+        """
+        backbone = self._backbone
+        normed = read(backbone.norm(tokens))
+        if len(self.heads) > 1:  # a token for each
+            return tuple(backbone.head_drop(normed[:, i]) for i in range(len(self.heads)))
+        return (backbone.forward_head(normed, pre_logits=True),)
+
     @property
     def _backbone(self) -> Any:
         return self.backbone  # timm ships no types

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vpt.attach.fused import Fused
+from vpt.attach.weights import first_weights
 from vpt.sites import block as blocks
 from vpt.sites.modes import evaluating
 
@@ -53,20 +54,11 @@ def class_attention(backbone: nn.Module, images: Tensor) -> Tensor | None:
 
 def class_weights(block: Any, x: Tensor, told: dict[str, Any]) -> Tensor:
     """Weights `[B, heads, N]` of the first token over all, prompts last, for the block's input `x` `[B, N, D]`."""
-    norm, attention = blocks.anatomy(block).attentions(block)[-1]
-    scale: Any = attention.scale
     reader = block.__dict__.get("forward")
     if not isinstance(reader, Fused):
+        _, attention = blocks.anatomy(block).attentions(block)[-1]
         reader = Fused(block, None, 0, getattr(attention, "num_prefix_tokens", 1), 0)
-    tokens = norm(x)
-    brought = reader.keys_values(len(x), x.dtype)[-1]
-    q, k, _, bias = reader.scores(attention, tokens, tokens[:, :1], brought, told)
-    k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)  # grouped queries share keys
-    scores = (q * scale) @ k.transpose(-2, -1)
-    if bias is not None:
-        scores = scores.masked_fill(~bias, float("-inf")) if bias.dtype == torch.bool else scores + bias
-    weights: Tensor = scores.softmax(-1)
-    return weights[:, :, 0]
+    return first_weights(reader, x, told)
 
 
 def _last_block(backbone: Any) -> Any | None:

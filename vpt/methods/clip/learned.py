@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 
@@ -54,6 +54,16 @@ class Pass:
 Loss = Callable[["TunedClip", Pass], Tensor]
 
 
+class Comparing(Protocol):
+    """What comparisons of images and classes may ask of a model."""
+
+    def learned_tensors(self, *args: Tensor) -> Tensor:
+        """What the module of learned tensors answers."""
+
+    def cosines(self, seen: Tensor, classes: Tensor) -> Tensor:
+        """CLIP's own logits of normalised features."""
+
+
 @dataclass(frozen=True)
 class ClipLearned:
     """What one method learns on one CLIP.
@@ -82,7 +92,7 @@ class ClipLearned:
     templates: tuple[str, ...] = ()
     per_image: bool = False
     visual: Tokens | None = None
-    compare: Callable[[TunedClip, Tensor, Tensor], Tensor] | None = None
+    compare: Callable[[Comparing, Tensor, Tensor], Tensor] | None = None
     penalty: Loss | None = None
     guide: Loss | None = None
     wants_frozen: bool = False

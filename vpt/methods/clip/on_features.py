@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from vpt.errors import OptionError, unknown
 from vpt.methods.clip.at_start import text_features
 from vpt.methods.clip.fixed_texts import PHOTO, Templates, as_templates, from_templates
-from vpt.methods.clip.learned import ClipLearned, ClipTask, clip_method
+from vpt.methods.clip.learned import ClipLearned, ClipTask, Comparing, clip_method
 from vpt.prompts.on_features import Bottleneck, Classifier
 from vpt.prompts.tokens import check_positive
-
-if TYPE_CHECKING:
-    from vpt.methods.clip.tuned_clip import TunedClip
 
 STARTS = ("zeros", "text")
 
@@ -43,12 +38,12 @@ def clip_adapter(
     return ClipLearned(from_templates, layers, templates=as_templates(templates), compare=adapted)
 
 
-def classified(model: TunedClip, seen: Tensor, classes: Tensor) -> Tensor:
+def classified(model: Comparing, seen: Tensor, classes: Tensor) -> Tensor:
     """Logits `[B, C]` by the classifier alone."""
     return model.learned_tensors(seen)
 
 
-def adapted(model: TunedClip, seen: Tensor, classes: Tensor) -> Tensor:
+def adapted(model: Comparing, seen: Tensor, classes: Tensor) -> Tensor:
     """Logits `[B, C]` of adapted image features."""
     return model.cosines(model.learned_tensors(seen), classes)
 

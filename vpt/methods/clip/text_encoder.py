@@ -40,6 +40,16 @@ class TextEncoder(nn.Module):
                 self._plan = layouts(site, self.texts, self._shares)
         return text_fused.encode(site, self.texts, contexts, self._plan, deeper)
 
+    @property
+    def needs_hooks(self) -> bool:
+        """Whether the text tower must have `insert` on it."""
+        return self._path == "plain"
+
+    @property
+    def shared(self) -> tuple[object, ...]:
+        """What belongs to the model whose texts these are."""
+        return (*self._site, self._insert)
+
     def fixed(self) -> Tensor:
         """Features `[T, F]`, not normalised, of texts without a context."""
         (site,) = self._site

@@ -7,7 +7,6 @@ images are taken as they are given, and alpha and beta are options.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,11 +16,8 @@ from torch import Tensor
 from vpt.errors import DataError, OptionError
 from vpt.methods.clip.at_start import image_features
 from vpt.methods.clip.fixed_texts import PHOTO, Templates, as_templates, check_weight, from_templates
-from vpt.methods.clip.learned import ClipLearned, ClipTask, clip_method
+from vpt.methods.clip.learned import ClipLearned, ClipTask, Comparing, clip_method
 from vpt.prompts.on_features import Cache
-
-if TYPE_CHECKING:
-    from vpt.methods.clip.tuned_clip import TunedClip
 
 Images = Tensor | np.ndarray
 Labels = Tensor | np.ndarray | Sequence[int]
@@ -65,7 +61,7 @@ class Votes:
     def __init__(self, alpha: float) -> None:
         self.alpha = alpha
 
-    def __call__(self, model: TunedClip, seen: Tensor, classes: Tensor) -> Tensor:
+    def __call__(self, model: Comparing, seen: Tensor, classes: Tensor) -> Tensor:
         return model.cosines(seen, classes) + self.alpha * model.learned_tensors(seen)
 
 

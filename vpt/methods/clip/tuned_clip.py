@@ -12,7 +12,7 @@ from vpt.attach import Attachment, attach_adapters, original_name
 from vpt.attach.adapters import BASE
 from vpt.attach.text_plain import Insert, Replace
 from vpt.errors import OptionError
-from vpt.methods.clip.ensemble import ensemble, normalised
+from vpt.methods.clip.ensemble import cosines, ensemble, normalised
 from vpt.methods.clip.image_encoder import ImageEncoder
 from vpt.methods.clip.learned import ClipLearned, ClipTask, Pass
 from vpt.methods.clip.paths import choose_paths
@@ -112,12 +112,7 @@ class TunedClip(TunedModel):
 
     def cosines(self, seen: Tensor, classes: Tensor) -> Tensor:
         """CLIP's own logits `[B, C]` of normalised features: `[B, F]`, and `[C, F]` or `[B, C, F]`."""
-        backbone: Any = self.backbone
-        with torch.autocast(seen.device.type, enabled=False):  # a hundred times a cosine needs float32
-            cosine = torch.einsum("bf,bcf->bc" if classes.dim() == 3 else "bf,cf->bc", seen, classes)
-            logits: Tensor = backbone.logit_scale.to(seen.dtype).exp() * cosine
-            bias = getattr(backbone, "logit_bias", None)
-            return logits if bias is None else logits + bias
+        return cosines(self.backbone, seen, classes)
 
     def zero_shot_logits(self, seen: Tensor) -> Tensor:
         """Logits `[B, C]` of images with normalised features `[B, F]`, for the names in the templates alone."""

@@ -16,6 +16,7 @@ from vpt.artifacts.save import fingerprint_of_backbone
 from vpt.attach import check_free
 from vpt.attach.mixture import Mixture
 from vpt.data import Preprocessing
+from vpt.errors import OptionError, some
 from vpt.serving.task import Task
 from vpt.sites.site import Site
 
@@ -27,6 +28,8 @@ class SharedBackbone(ABC):
     """
 
     base: Task
+    heads: tuple[str, ...] = ()
+    """Names of the modules that tasks have their own of."""
 
     def __init__(self, backbone: nn.Module) -> None:
         check_free(backbone)
@@ -54,6 +57,13 @@ class SharedBackbone(ABC):
         state = read_tensors(folder, manifest)
         check_family(self.backbone, manifest, folder)
         check_free(self.backbone)
+        own = ("prompts.", *(f"backbone.{name}." for name in self.heads))
+        if foreign := [key for key in state if not key.startswith(own)]:
+            raise OptionError(
+                f"{str(folder)!r} was trained by {manifest.method!r}, which changes the backbone itself "
+                f"({some(foreign, 2)}), so that no other task can share it; accepted: methods of prompts, texts and "
+                "heads. vpt.load takes it, alone"
+            )
         if not force:
             check_backbone(manifest.fingerprint, self.fingerprint, folder)
         return self._task(folder, name, manifest, state, force=force)

@@ -17,10 +17,11 @@ from vpt.attach.entering import NOTHING
 from vpt.attach.mixed import SharedSite
 from vpt.attach.mixture import Mixture
 from vpt.data import Preprocessing
-from vpt.errors import OptionError, UnsupportedBackbone
+from vpt.errors import UnsupportedBackbone
 from vpt.methods import TunedClip
 from vpt.methods.clip.classifier import ClipClassifier
 from vpt.methods.clip.ensemble import normalised
+from vpt.methods.clip.image_encoder import steps_are_all
 from vpt.serving.shared import SharedBackbone, class_names, grid
 from vpt.serving.task import Task
 from vpt.sites.clip_visual import image_dtype, visual_site
@@ -75,11 +76,6 @@ class SharedClip(SharedBackbone):
         tuned: TunedClip = model
         if not force:
             check_tokenizer(manifest.tokenizer or {}, tokenizer_of(tuned), folder)
-        if tuned.learned.adapters:
-            raise OptionError(
-                f"{str(folder)!r} was trained by {manifest.method!r}, which stands inside the towers, so that no "
-                "other task can share them; accepted: methods of prompts, texts and features. vpt.load takes it, alone"
-            )
         tuned.load_trained_state(state)
         visual = tuned.learned.visual
         if visual is not None and self._shared is None:
@@ -96,4 +92,6 @@ def _shared_tower(clip: nn.Module) -> SharedSite | None:
         site = visual_site(clip)
     except UnsupportedBackbone:
         return None
+    if not steps_are_all(clip, site):
+        raise UnsupportedBackbone(f"this {type(clip).__name__} encodes images in a way of its own, or has hooks for it")
     return SharedSite(site)

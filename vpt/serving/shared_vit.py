@@ -30,7 +30,8 @@ class SharedViT(SharedBackbone):
         super().__init__(backbone)
         self._shared = SharedSite(find(backbone))
         self._site = self._shared.site
-        own = [backbone.get_submodule(name) for name in self._site.heads]
+        self.heads = self._site.heads
+        own = [backbone.get_submodule(name) for name in self.heads]
         classes = tuple(map(str, range(self._site.num_classes)))
         self.base = Task(None, classes, Preprocessing.of(backbone), Heads(own))
 
@@ -54,11 +55,6 @@ class SharedViT(SharedBackbone):
 
     def _task(self, folder: Path, name: str, manifest: Manifest, state: dict[str, Tensor], *, force: bool) -> Task:
         learned = self._learned(folder, manifest)
-        if learned.parameters or learned.adapters or learned.modules:
-            raise OptionError(
-                f"{str(folder)!r} was trained by {manifest.method!r}, which changes the backbone itself, so that no "
-                "other task can share it; accepted: methods of prompts and heads. vpt.load takes it, alone"
-            )
         if learned.prompts is not None:
             master = torch.promote_types(self.dtype, torch.float32)
             _fill(learned.prompts.to(self.device, master), state, "prompts.", folder)
@@ -78,7 +74,7 @@ class SharedViT(SharedBackbone):
         if not any(key.startswith("backbone.") for key in state):
             return self.base.answer  # type: ignore[return-value]
         found = []
-        for name in self._site.heads:
+        for name in self.heads:
             with torch.device("meta"):  # its values come from the file
                 head = learned.head(self._site.features, manifest.num_classes)
             head = head.to_empty(device=self.device).to(self.dtype)

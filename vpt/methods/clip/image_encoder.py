@@ -35,7 +35,7 @@ class ImageEncoder:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features of images, by the tower as it is now."""
-        if self._fused and self._site is not None and self._steps_are_all(self._site):
+        if self._fused and self._site is not None and steps_are_all(self._clip, self._site):
             return self._after(trunk.forward(self._site, images))
         found: Tensor = self._clip.encode_image(images, normalize=False)
         return found
@@ -56,11 +56,12 @@ class ImageEncoder:
         out: Tensor = tower.head(answer)
         return out
 
-    def _steps_are_all(self, site: Site) -> bool:
-        """Whether the tower's steps, one by one, are all that the model does to encode an image."""
-        from open_clip import CLIP, CustomTextCLIP
 
-        clip = self._clip
-        stock = keeps(clip, CLIP, "encode_image") or keeps(clip, CustomTextCLIP, "encode_image")
-        passed_by = clip.visual.transformer if isinstance(site, ClipVisualSite) else clip.visual
-        return stock and "encode_image" not in clip.__dict__ and not altered(passed_by) and trunk.whole(site)
+def steps_are_all(clip: Any, site: Site) -> bool:
+    """Whether the tower's steps, one by one, are all that the model does to encode an image."""
+    from open_clip import CLIP, CoCa, CustomTextCLIP
+
+    stock = any(keeps(clip, kind, "encode_image") for kind in (CLIP, CustomTextCLIP))
+    stock = stock or keeps(clip, CoCa, "encode_image", "_encode_image")
+    passed_by = clip.visual.transformer if isinstance(site, ClipVisualSite) else clip.visual
+    return stock and "encode_image" not in clip.__dict__ and not altered(passed_by) and trunk.whole(site)

@@ -52,6 +52,9 @@ def test_imports_run_downwards_only() -> None:
         "data",
         "training",
         "artifacts",
+        "export",
+        "serving",
+        "estimator",
         "runs",
         "cli",
     ]

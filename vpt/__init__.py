@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vpt import artifacts, backbones, data, errors, methods, prompts, runs, serving, sites, training
+    from vpt.artifacts.library import Library
+    from vpt.artifacts.hub import pull, push
     from vpt.artifacts.load import load
     from vpt.artifacts.save import save
     from vpt.backbones import load_backbone
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FitConfig",
     "ImageDataset",
+    "Library",
     "Predictor",
     "Preprocessing",
     "Tuned",
@@ -38,6 +41,8 @@ __all__ = [
     "load_task",
     "methods",
     "prompts",
+    "pull",
+    "push",
     "runs",
     "save",
     "serving",
@@ -49,6 +54,7 @@ __all__ = [
 _HOMES = {
     "FitConfig": "training",
     "ImageDataset": "data",
+    "Library": "artifacts.library",
     "Predictor": "serving",
     "Preprocessing": "data",
     "Tuned": "methods",
@@ -58,6 +64,8 @@ _HOMES = {
     "load": "artifacts",
     "load_backbone": "backbones",
     "load_task": "data",
+    "pull": "artifacts",
+    "push": "artifacts",
     "save": "artifacts",
     "tune": "methods",
 }

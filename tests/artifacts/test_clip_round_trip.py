@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ import pytest
 pytest.importorskip("open_clip", reason="needs open_clip: pip install 'vpt[clip]'")
 
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from support.forgery import changes, forbid_pickles
 from support.small_tokenizer import SmallTokenizer
 from support.text_towers import images, small_clip, small_hf_clip
 from support.tuned_clips import NAMES, moved, tuned_clip
@@ -25,6 +29,7 @@ from torch import nn
 
 from vpt.artifacts import load, read, save
 from vpt.artifacts.schema import CONFIG, TENSORS, checksum
+from vpt.attach import check_free
 from vpt.data import Preprocessing
 from vpt.errors import ArtifactError, BackboneMismatch, OptionError
 from vpt.methods import TunedClip, tune
@@ -248,9 +253,10 @@ def test_truncated_and_absent_files_are_named(name: str, tmp_path: Path) -> None
         ({"tokenizer": {"tokens": 3}}, r"'tokenizer\.context_length' is missing or wrong; .*'tokenizer\.tokens'"),
         ({"tokenizer": "clip"}, "field 'tokenizer' is a str"),
         ({"options": {}}, "needs the names of the classes"),
-        ({"options": {"classnames": ["no", "no"]}, "num_classes": 2}, "'no' stands twice"),
+        ({"options": {"classnames": ["no", "no"]}, "num_classes": 2, "classes": None}, "'no' stands twice"),
         ({"method": "cop"}, "did you mean 'coop'"),
-        ({"num_classes": 9}, "num_classes is 9; accepted: the 4 of classnames"),
+        ({"num_classes": 9, "classes": None}, "num_classes is 9; accepted: the 4 of classnames"),
+        ({"num_classes": 9}, "'num_classes' is 9, with 4 names in 'classes'"),
     ],
 )
 def test_wrong_content_is_explained(change: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -316,3 +322,46 @@ def test_tensors_of_another_task_are_refused(tmp_path: Path) -> None:
     save_file({"prompts.tokens": torch.zeros(1)}, tmp_path / TENSORS)
     with pytest.raises(ArtifactError, match="damaged"):
         again(tmp_path)
+
+
+def test_there_is_no_head_to_leave_out_and_its_number_of_classes_stands(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="head=False is for timm models; 'coop' classifies by texts"):
+        save(moved("coop"), tmp_path, head=False)
+    save(moved("coop"), tmp_path)
+    with pytest.raises(OptionError, match=r"num_classes is 3; .* has a head, of 4"):
+        again(tmp_path, num_classes=3)
+
+
+def test_rounded_contexts_come_back_in_their_own_precision(tmp_path: Path) -> None:
+    model = moved("coop")
+    save(model, tmp_path, dtype="float16")
+    found = again(tmp_path).trained_state()["prompts.tokens"]
+    assert torch.equal(found, model.trained_state()["prompts.tokens"].half().to(found.dtype))
+
+
+def test_loading_unpickles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(moved("coop"), tmp_path)
+    model = clip()
+    forbid_pickles(monkeypatch)
+    assert again(tmp_path, model).num_classes == 4
+
+
+@pytest.fixture(scope="module")
+def maple(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of one saved task."""
+    folder = save(moved(**KINDS["maple"]), tmp_path_factory.mktemp("maple"))
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_field_that_is_strange_with_a_sum_that_agrees(
+    tmp_path: Path, maple: dict[str, bytes], data: st.DataObject
+) -> None:
+    """It is refused, or the task loads where nothing depends on that field."""
+    (tmp_path / TENSORS).write_bytes(maple[TENSORS])
+    (tmp_path / CONFIG).write_text(json.dumps(data.draw(changes(json.loads(maple[CONFIG])))))
+    model = clip()
+    with suppress(ArtifactError):
+        again(tmp_path, model).detach()
+    check_free(model)

@@ -88,6 +88,20 @@ def test_any_mixture_of_lengths_layers_and_poolings(
         assert_alike(result.logits, base[row] if result.task is None else alone[result.task][row])
 
 
+def test_a_hundred_tasks_in_one_batch(tmp_path: Path) -> None:
+    model = small(PLAIN)
+    x = images(model, 100)
+    kinds = [("shallow" if i % 5 == 0 else "deep", {"length": 1 + i % 4}) for i in range(100)]
+    alone = {
+        str(i): saved(model, kind, tmp_path / str(i), x[i : i + 1], i, num_classes=2 + i % 7)
+        for i, kind in enumerate(kinds)
+    }
+    predictor = vpt.Predictor(model)
+    for name in alone:
+        predictor.add(tmp_path / name)
+    assert_as_alone(predictor(x, list(alone)), alone, [0] * 100)
+
+
 def test_tasks_are_added_replaced_and_removed(backbone: nn.Module, two: Any, tmp_path: Path) -> None:
     folder, alone, x = two
     predictor = vpt.Predictor(backbone)
@@ -127,6 +141,26 @@ def test_results_have_labels_probabilities_and_logits(backbone: nn.Module, tmp_p
     assert [label for label, _ in top] == [result.labels[c] for c in result.logits.argsort(descending=True)[:2]]
     assert result.label == top[0][0]
     assert top[0][1] == float(result.probabilities.max())
+
+
+def test_rounded_and_headless_tasks_are_those_that_load_gives(tmp_path: Path) -> None:
+    for variant, classes in ((PLAIN, 5), ("no head", 0)):
+        model = small(variant)
+        x = images(model)
+        tuned = noisy(vpt.tune(model, "deep", num_classes=4), 0)
+        vpt.save(tuned, tmp_path / "prompts", head=False)
+        vpt.save(tuned, tmp_path / "rounded", dtype="float16")
+        tuned.detach()
+        predictor = vpt.Predictor(model)
+        for name in ("prompts", "rounded"):
+            loaded = vpt.load(model, tmp_path / name)
+            with torch.no_grad():
+                alone = loaded(x)
+            loaded.detach()
+            predictor.add(tmp_path / name)
+            (result, _) = predictor(x, name)
+            assert_alike(result.logits, alone[0])
+            assert len(result.labels) == (4 if name == "rounded" else classes)
 
 
 def test_the_backbone_alone_has_its_own_head_or_features(backbone: nn.Module) -> None:

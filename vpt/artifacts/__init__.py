@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from vpt.artifacts.hub import pull, push
 from vpt.artifacts.load import load
 from vpt.artifacts.save import save
 from vpt.artifacts.schema import Manifest, is_artifact, read
 
-__all__ = ["Manifest", "is_artifact", "load", "read", "save"]
+__all__ = ["Manifest", "is_artifact", "load", "pull", "push", "read", "save"]

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from vpt.artifacts.card import card
-from vpt.artifacts.schema import CARD, CONFIG, TENSORS, Manifest
+from vpt.artifacts.schema import CARD, CONFIG, NEXT, TENSORS, Manifest
 from vpt.data import Preprocessing
-from vpt.errors import ArtifactError, OptionError
+from vpt.errors import ArtifactError, OptionError, unknown
 from vpt.methods import Tuned, TunedClip
 from vpt.methods.method import described
 from vpt.sites import find, fingerprint
@@ -23,6 +24,9 @@ from vpt.sites.clip_text import is_open_clip
 from vpt.sites.fingerprint import digest_tensors
 from vpt.training.files import sync_folder, write_temporary
 from vpt.training.versions import versions
+
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+"""What floating tensors can be rounded to, at half the size."""
 
 
 def save(
@@ -33,31 +37,38 @@ def save(
     preprocessing: Preprocessing | None = None,
     metrics: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    dtype: str | None = None,
+    head: bool = True,
+    licence: str | None = None,
+    intended_use: str | None = None,
 ) -> Path:
     """Write the trained tensors of `model` and what they belong to into `folder`, and answer with it.
 
     classes: names of the C classes in the order of the logits; by default those that a `TunedClip` knows.
     preprocessing: what the model was trained with; by default what its backbone declares.
     metrics, provenance: JSON-able facts for readers; nothing depends on them.
-    All files are on disk before the first is renamed into place, the configuration last, so that an interruption
-    leaves the earlier task, or one that `load` refuses as damaged. Raises `OptionError`, `ArtifactError`.
+    dtype: a key of `DTYPES`, to round floating tensors to; None keeps all bits.
+    head: False leaves the head of a timm model out, so that prompts alone are stored, for heads that are yet to come.
+    licence: an SPDX identifier, e.g. "Apache-2.0", or other words. intended_use: what the task is for, in words.
+    At every moment `folder` holds the earlier task or this one, whatever interrupts. Raises `OptionError`, and
+    `ArtifactError` for values that are not finite.
     """
     folder = Path(folder)
     if classes is not None and len(classes) != model.num_classes:
         raise OptionError(f"classes has {len(classes)} names; the model has {model.num_classes} classes")
+    if classes is not None and not head:
+        raise OptionError("classes given with head=False; a task without its head has no classes")
     if classes is None and isinstance(model, TunedClip):
         classes = model.classnames
     if folder.exists() and not folder.is_dir():
         raise ArtifactError(f"{str(folder)!r} is a file; a task is saved into a folder")
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.trained_state().items()}
-    if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
-        raise ArtifactError(f"not saved: these tensors hold NaN or infinity: {', '.join(broken)}")
+    state = _rounded(_finite(model.trained_state() if head else _headless(model)), dtype)
     content = safetensors.torch.save(state, metadata={"format": "pt"})
     manifest = Manifest(
         method=model.method,
         path=model.path,
         options=jsonable(model.options),
-        num_classes=model.num_classes,
+        num_classes=model.num_classes if head else 0,
         classes=None if classes is None else [str(name) for name in classes],
         fingerprint=fingerprint_of(model),
         preprocessing=jsonable((preprocessing or Preprocessing.of(model.backbone)).to_dict()),
@@ -66,9 +77,47 @@ def save(
         metrics=jsonable(metrics or {}),
         provenance=jsonable(provenance or {}),
         tokenizer=tokenizer_of(model) if isinstance(model, TunedClip) else None,
+        dtype=dtype,
+        head=head,
+        licence=licence,
+        intended_use=intended_use,
     )
-    _write(folder, {TENSORS: content, CARD: card(manifest).encode(), CONFIG: manifest.to_json().encode()})
+    write_files(folder, content, manifest.to_json().encode(), card(manifest).encode())
     return folder
+
+
+def _headless(model: Tuned | TunedClip) -> dict[str, Tensor]:
+    """The trained tensors but a head's. Raises `OptionError` where nothing is left, and for an open_clip model."""
+    if isinstance(model, TunedClip):
+        raise OptionError(f"head=False is for timm models; {model.method!r} classifies by texts, and has no such head")
+    left = {name: tensor for name, tensor in model.trained_state().items() if not name.startswith(head_names(model))}
+    if not left:
+        raise OptionError(f"head=False leaves nothing of method {model.method!r}, which learns the head alone")
+    return left
+
+
+def head_names(model: Tuned) -> tuple[str, ...]:
+    """How the names of its heads' tensors begin."""
+    return tuple(f"backbone.{name}." for name in model.site.heads)
+
+
+def _finite(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+        raise ArtifactError(f"not saved: these tensors hold NaN or infinity: {', '.join(broken)}")
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+def _rounded(state: dict[str, Tensor], dtype: str | None) -> dict[str, Tensor]:
+    """Floating tensors in `dtype`. Raises `OptionError` for an unknown one, and for values beyond its largest."""
+    if dtype is None:
+        return state
+    if dtype not in DTYPES:
+        raise unknown("dtype", dtype, DTYPES)
+    rounded = {name: t.to(DTYPES[dtype]) if t.is_floating_point() else t for name, t in state.items()}
+    if lost := [name for name, tensor in rounded.items() if not tensor.isfinite().all()]:
+        most = torch.finfo(DTYPES[dtype]).max
+        raise OptionError(f"dtype={dtype!r} ends at {most:g}; these tensors hold larger values: {', '.join(lost)}")
+    return rounded
 
 
 def fingerprint_of(model: Tuned | TunedClip) -> dict[str, Any]:
@@ -125,16 +174,23 @@ def _describe(content: bytes, state: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """All of `files` durable under temporary names, then renamed in their order."""
+def write_files(folder: Path, tensors: bytes, config: bytes, card: bytes) -> None:
+    """Write a task's three files so that a reader finds the earlier task or this one at every moment.
+
+    All is on disk before the first file is renamed. The configuration decides which task it is, and until the tensors
+    have taken the place of the earlier ones they are found beside these.
+    """
+    files = {NEXT: tensors, CONFIG: config, CARD: card}
     folder.mkdir(parents=True, exist_ok=True)
-    written: list[tuple[Path, Path]] = []
+    written: dict[str, Path] = {}
     try:
         for name, content in files.items():
-            written.append((write_temporary(folder / name, content), folder / name))
-        for temporary, final in written:
-            os.replace(temporary, final)
+            written[name] = write_temporary(folder / name, content)
+        for name, temporary in written.items():
+            os.replace(temporary, folder / name)
+            sync_folder(folder)
+        os.replace(folder / NEXT, folder / TENSORS)
     finally:
-        for temporary, _ in written:
+        for temporary in written.values():
             temporary.unlink(missing_ok=True)
     sync_folder(folder)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import types
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from vpt.errors import ArtifactError
+from vpt.data import Preprocessing
+from vpt.errors import ArtifactError, OptionError
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the format; a reader takes this one and earlier ones, and refuses later ones."""
 
-LATER = frozenset({"tokenizer"})
-"""Fields that came with schema 2; a task that needs none of them is written as schema 1."""
+LATER: dict[str, int] = {"tokenizer": 2, "dtype": 3, "head": 3, "licence": 3, "intended_use": 3}
+"""Fields that came with a later schema, and with which; a task is written with the earliest that has all it needs."""
 
 CONFIG, TENSORS, CARD = "vpt_config.json", "vpt_model.safetensors", "README.md"
+
+NEXT = TENSORS + ".next"
+"""The tensors of a save under way: theirs are the values where an interruption left them and a new configuration."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +30,14 @@ class Manifest:
     """The content of `vpt_config.json`.
 
     options: the method's full options; values that are not JSON (arrays, images) stand as a description in brackets.
+    num_classes, classes: 0 and None for a task without a head, which answers with features or has its backbone's head.
     fingerprint: of the backbone, as `vpt.sites.fingerprint` answers, its preprocessing the one the backbone declares.
     preprocessing: the one the task was trained with; None where it was not recorded.
     tensors: `{"sha256", "bytes", "shapes": {name: [..]}}` of the tensor file.
     tokenizer: of a task of class names, `{"context_length", "tokens"}`: a SHA-256 of what it made of them.
+    dtype: what floating tensors were rounded to, e.g. "float16"; None where they are as they were trained.
+    head: False where there was a head that was left out.
+    licence: an SPDX identifier, or other words; None where nothing was said. intended_use: in words.
     """
 
     method: str
@@ -43,6 +52,10 @@ class Manifest:
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     tokenizer: dict[str, Any] | None = None
+    dtype: str | None = None
+    head: bool = True
+    licence: str | None = None
+    intended_use: str | None = None
 
     def part(self, name: str) -> dict[str, Any]:
         """What `provenance` says under `name` where that is an object, as `vpt train` writes it; empty elsewhere."""
@@ -51,8 +64,9 @@ class Manifest:
 
     def to_json(self) -> str:
         """The file's text, with the schema version and a checksum of all other fields."""
-        facts = {name: value for name, value in asdict(self).items() if not (name in LATER and value is None)}
-        content = {"schema": SCHEMA if LATER & facts.keys() else 1, **facts}
+        unsaid = {f.name for f in fields(self) if f.name in LATER and getattr(self, f.name) == f.default}
+        facts = {name: value for name, value in asdict(self).items() if name not in unsaid}
+        content = {"schema": max([1, *(LATER[name] for name in LATER if name in facts)]), **facts}
         return json.dumps({**content, "sha256": checksum(content)}, indent=2, allow_nan=False) + "\n"
 
 
@@ -76,8 +90,7 @@ def read(folder: Path | str) -> Manifest:
     content = _parse(path)
     _check_schema(path, content.get("schema"))
     known = {f.name for f in fields(Manifest)}
-    faults = list(_faults(content))
-    if faults:
+    if faults := list(_faults(content)) or list(_contradictions(content)):
         raise ArtifactError(f"{path}: " + "; ".join(faults))
     if content["sha256"] != checksum(content):
         raise ArtifactError(f"{path} was changed or damaged since it was written: its checksum does not agree")
@@ -86,7 +99,7 @@ def read(folder: Path | str) -> Manifest:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes(), parse_constant=_refuse)
     except FileNotFoundError as error:
         raise ArtifactError(f"{str(path.parent)!r} is not a saved task: it has no {path.name}") from error
     except (OSError, ValueError, RecursionError) as error:  # bad JSON and bad UTF-8 are both ValueErrors
@@ -94,6 +107,10 @@ def _parse(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ArtifactError(f"{path} holds a {type(content).__name__}, not an object")
     return content
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _check_schema(path: Path, schema: Any) -> None:
@@ -113,26 +130,45 @@ def _faults(content: dict[str, Any]) -> list[str]:
         if name in content and not _is(content[name], hint)
     ]
     faults += [f"field {name!r} is unknown" for name in content if name not in hints and name != "schema"]
-    inner: dict[str, dict[str, type]] = {
-        "fingerprint": {"digest": str, "architecture": dict, "tensors": str, "preprocessing": dict},
-        "tensors": {"sha256": str, "bytes": int, "shapes": dict},
+    inner: dict[str, dict[str, Any]] = {
+        "fingerprint": {
+            "digest": str, "architecture": dict[str, Any], "tensors": str, "preprocessing": dict[str, Any],
+        },
+        "tensors": {"sha256": str, "bytes": int, "shapes": dict[str, list[int]]},
         "tokenizer": {"context_length": int, "tokens": str},
-    }
+    }  # fmt: skip
     for outer, wanted in inner.items():
         held = content.get(outer)
         if isinstance(held, dict):
-            faults += [
-                f"field '{outer}.{k}' is missing or wrong" for k, t in wanted.items() if not isinstance(held.get(k), t)
-            ]
+            faults += [f"field '{outer}.{k}' is missing or wrong" for k, t in wanted.items() if not _is(held.get(k), t)]
     return faults
 
 
+def _contradictions(content: dict[str, Any]) -> Iterator[str]:
+    """One line per field that is of the right type and says what cannot be."""
+    count, names = content["num_classes"], content["classes"]
+    if count < 0 or (names is not None and len(names) != count):
+        yield f"field 'num_classes' is {count}, with {len(names or ())} names in 'classes'"
+    if content.get("head") is False and count:
+        yield f"field 'head' is False, with {count} in 'num_classes'"
+    if content["preprocessing"] is not None:
+        try:
+            Preprocessing.from_dict(content["preprocessing"])
+        except (OptionError, TypeError, ValueError) as error:
+            yield f"field 'preprocessing' is wrong: {error}"
+
+
 def _is(value: Any, hint: Any) -> bool:
-    if get_origin(hint) is types.UnionType:
-        return any(_is(value, option) for option in get_args(hint))
-    if get_origin(hint) is list:
-        return isinstance(value, list) and all(isinstance(item, get_args(hint)[0]) for item in value)
-    return isinstance(value, get_origin(hint) or hint) and not (hint is int and isinstance(value, bool))
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin is types.UnionType:
+        return any(_is(value, option) for option in inner)
+    if origin is list:
+        return isinstance(value, list) and all(_is(item, inner[0]) for item in value)
+    if origin is dict:  # of strings, as all of JSON's are
+        return isinstance(value, dict) and all(_is(item, inner[1]) for item in value.values())
+    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
 
 
 def _say(hint: Any) -> str:

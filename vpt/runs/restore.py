@@ -64,7 +64,9 @@ def restore(
         raise OptionError(f"{folder} is of a timm model, whose classes are its head's; it takes no other names")
     words = None if manifest.tokenizer is None else prepare_tokenizer(chosen)
     model = load(prepare_backbone(chosen), folder, tokenizer=words, force=force)
-    names = manifest.classes or [str(c) for c in range(manifest.num_classes)]
+    if not model.num_classes:
+        raise OptionError(f"{folder} has no head, and neither has its backbone; vpt.load gives its features in Python")
+    names = manifest.classes or [str(c) for c in range(model.num_classes)]
     if classnames is not None and isinstance(model, TunedClip):
         names = list(model.rebind(classnames).classnames)
     _place(model)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vpt.artifacts import Manifest
 from vpt.artifacts.binding import check_tokenizer
-from vpt.artifacts.load import rebuild
+from vpt.artifacts.load import cast_like, rebuild
 from vpt.artifacts.save import tokenizer_of
 from vpt.attach.entering import NOTHING
 from vpt.attach.mixed import SharedSite
@@ -76,7 +76,7 @@ class SharedClip(SharedBackbone):
         tuned: TunedClip = model
         if not force:
             check_tokenizer(manifest.tokenizer or {}, tokenizer_of(tuned), folder)
-        tuned.load_trained_state(state)
+        tuned.load_trained_state(cast_like(tuned.trained_state(), state, folder))
         visual = tuned.learned.visual
         if visual is not None and self._shared is None:
             raise UnsupportedBackbone(f"{str(folder)!r} has prompts for an image tower that takes none")

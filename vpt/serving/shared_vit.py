@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from vpt.artifacts import Manifest
+from vpt.artifacts.load import cast_like, check_sizes
 from vpt.attach.mixed import SharedSite
 from vpt.attach.mixture import Mixture
 from vpt.data import Preprocessing
-from vpt.errors import ArtifactError, DataError, OptionError
+from vpt.errors import ArtifactError
 from vpt.methods.method import Learned, build
 from vpt.serving.shared import SharedBackbone, class_names, grid
 from vpt.serving.task import Heads, Task
@@ -60,13 +61,15 @@ class SharedViT(SharedBackbone):
             _fill(learned.prompts.to(self.device, master), state, "prompts.", folder)
         entering = self._shared.entering(learned.prompts, learned.pool)
         answer = self._heads(learned, manifest, state, folder)
-        return Task(name, class_names(manifest), self._preprocessing(manifest), answer, entering, manifest, folder)
+        names = class_names(manifest) or self.base.classes
+        return Task(name, names, self._preprocessing(manifest), answer, entering, manifest, folder)
 
     def _learned(self, folder: Path, manifest: Manifest) -> Learned:
         options = {key: value for key, value in manifest.options.items() if key not in STARTS}
+        check_sizes(manifest, folder)
         try:
             return build(manifest.method, self._site, 0, options)[0]
-        except (OptionError, DataError, TypeError) as error:
+        except Exception as error:  # options from a file can be anything, and fail anywhere
             raise ArtifactError(f"{folder}: method {manifest.method!r} cannot be rebuilt: {error}") from error
 
     def _heads(self, learned: Learned, manifest: Manifest, state: Mapping[str, Tensor], folder: Path) -> Heads:
@@ -86,7 +89,7 @@ def _fill(module: nn.Module, state: Mapping[str, Tensor], prefix: str, folder: P
     """`module` with the saved values under `prefix`."""
     own: dict[str, Any] = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     try:
-        module.load_state_dict(own)
+        module.load_state_dict(cast_like(module.state_dict(), own, folder))
     except RuntimeError as error:
         raise ArtifactError(f"{folder}: the saved tensors do not fit: {' '.join(str(error).split())}") from error
     return module

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vpt.artifacts.load import read_tensors
+from vpt.artifacts.load import read_content, read_tensors
 from vpt.artifacts.schema import CARD, CONFIG, TENSORS, Manifest, read
 from vpt.errors import ArtifactError
 
@@ -19,10 +19,10 @@ Files = dict[str, dict[str, Any]]
 
 def read_whole(folder: Path) -> tuple[dict[str, bytes], Manifest]:
     """The files of the task saved in `folder`, checked. Raises `ArtifactError` where they are damaged or changing."""
-    content = _files(folder)
     manifest = read(folder)
     read_tensors(folder, manifest)
-    if _files(folder) != content:
+    content = _files(folder, manifest)
+    if read(folder) != manifest or _files(folder, manifest) != content:
         raise ArtifactError(f"{folder} changed while it was read; add it when it is finished")
     return content, manifest
 
@@ -65,5 +65,6 @@ def faults(content: Mapping[str, bytes], folder: str, files: Files, where: str) 
     return found
 
 
-def _files(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in (CONFIG, TENSORS, CARD) if (folder / name).is_file()}
+def _files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
+    found = {name: (folder / name).read_bytes() for name in (CONFIG, CARD) if (folder / name).is_file()}
+    return {**found, TENSORS: read_content(folder, manifest)}

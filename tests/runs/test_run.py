@@ -57,7 +57,10 @@ def test_another_configuration_in_the_same_folder_is_refused(finished: Path) -> 
 
 
 def test_the_search_sees_val_and_never_test(tmp_path: Path, counted: list[dict[str, Any]]) -> None:
-    result = run(small(tmp_path / "run", "search={lr: [1e-3, 1e-2], epochs: 1}"), quiet=True)
+    card = "card={licence: MIT, intended_use: to count}"
+    result = run(small(tmp_path / "run", "search={lr: [1e-3, 1e-2], epochs: 1}", card), quiet=True)
+    saved = read(tmp_path / "run" / "artifact")
+    assert (saved.licence, saved.intended_use) == ("MIT", "to count")
     searching, final = counted[:-2], counted[-2:]
     assert [(c["did"], c["images"]) for c in searching] == [("fit", 40), ("evaluate", 20)] * 2
     assert [c["lr"] for c in searching if c["did"] == "fit"] == [1e-3, 1e-2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.forgery import changes
 from support.matrix import VARIANTS, images, small
 from support.shared_tasks import KINDS, Kind, assert_alike, assert_as_alone, noisy, saved, saved_all
 from torch import Tensor, nn
 
 import vpt
-from vpt.errors import ArtifactError, BackboneMismatch, DataError, OptionError, UnsupportedBackbone
+from vpt.artifacts.schema import CONFIG
+from vpt.errors import ArtifactError, BackboneMismatch, DataError, OptionError, UnsupportedBackbone, VptError
 from vpt.training.attention import class_attention
 
 PLAIN, ROTARY, RELATIVE = "flexivit_base", "vit_base_patch16_lingbot", "beit_base_patch16_224"
@@ -257,6 +261,22 @@ def test_another_backbone_and_damage_are_refused_and_nothing_changes(two: Any, t
     with pytest.raises(ArtifactError, match="is not a saved task"):
         predictor.add(tmp_path, name="forced")
     assert torch.equal(predictor(x, "forced")[0].logits, before)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_forged_task_is_refused_or_as_before(
+    data: st.DataObject, backbone: nn.Module, two: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, x = tmp_path_factory.mktemp("forged") / "task", two[2]
+    shutil.copytree(two[0] / "deep", folder)
+    (folder / CONFIG).write_text(json.dumps(data.draw(changes(json.loads((folder / CONFIG).read_text())))))
+    predictor = vpt.Predictor(backbone)
+    try:
+        predictor.add(folder)
+    except VptError:
+        return
+    assert_alike(predictor(x, "task")[1].logits, two[1]["deep"][1])
 
 
 def test_a_tuned_backbone_is_in_use_and_a_shared_one_is_free(backbone: nn.Module, two: Any) -> None:

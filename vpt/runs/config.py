@@ -80,6 +80,14 @@ class SearchConfig:
 
 
 @dataclass
+class CardConfig:
+    """What the saved task's card says beside what was measured: a licence (SPDX), and what the task is for."""
+
+    licence: str | None = None
+    intended_use: str | None = None
+
+
+@dataclass
 class RunConfig:
     """One method on one task. `seeds` lists the repetitions; `out` is the run's folder."""
 
@@ -89,6 +97,7 @@ class RunConfig:
     method: MethodConfig = field(default_factory=MethodConfig)
     train: FitConfig = field(default_factory=FitConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    card: CardConfig = field(default_factory=CardConfig)
     seeds: list[int] = field(default_factory=lambda: [0])
     out: Path | None = None
 
@@ -103,7 +112,8 @@ def to_yaml(config: RunConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(config.to_dict()))
 
 
-INCIDENTAL = frozenset({"out", "data.cache", *(f"train.{name}" for name in BOOKKEEPING)})
+CARD = ("card.licence", "card.intended_use")
+INCIDENTAL = frozenset({"out", "data.cache", *CARD, *(f"train.{name}" for name in BOOKKEEPING)})
 """Fields that change where a run writes and what it costs, never its result."""
 
 

@@ -196,7 +196,7 @@ def _leave(
     }  # fmt: skip
     save(
         model, folder / ARTIFACT, classes=prepared.task.classes, preprocessing=prepared.preprocessing,
-        metrics=result["metrics"], provenance=provenance,
+        metrics=result["metrics"], provenance=provenance, **settled["card"],
     )  # fmt: skip
     title = f"{model.method} on {prepared.task.name}, seed {result['seed']}"
     write_report(folder, evaluation, history, title)

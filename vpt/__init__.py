@@ -7,13 +7,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vpt import artifacts, backbones, data, errors, methods, prompts, runs, serving, sites, training
+    from vpt import (
+        artifacts,
+        backbones,
+        data,
+        errors,
+        estimator,
+        export,
+        methods,
+        prompts,
+        runs,
+        serving,
+        sites,
+        training,
+    )
     from vpt.artifacts.library import Library
     from vpt.artifacts.hub import pull, push
     from vpt.artifacts.load import load
     from vpt.artifacts.save import save
     from vpt.backbones import load_backbone
     from vpt.data import ImageDataset, Preprocessing, load_task
+    from vpt.estimator import PromptClassifier
     from vpt.methods.clip import TunedClip
     from vpt.methods.tune import tune
     from vpt.methods.tuned import Tuned
@@ -28,13 +42,16 @@ __all__ = [
     "Library",
     "Predictor",
     "Preprocessing",
+    "PromptClassifier",
     "Tuned",
     "TunedClip",
     "artifacts",
     "backbones",
     "data",
     "errors",
+    "estimator",
     "evaluate",
+    "export",
     "fit",
     "load",
     "load_backbone",
@@ -57,6 +74,7 @@ _HOMES = {
     "Library": "artifacts.library",
     "Predictor": "serving",
     "Preprocessing": "data",
+    "PromptClassifier": "estimator",
     "Tuned": "methods",
     "TunedClip": "methods",
     "evaluate": "training",

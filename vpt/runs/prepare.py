@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vpt.artifacts.save import fingerprint_of_backbone
 from vpt.backbones import Tokenizer, family_of, load_backbone, load_tokenizer
 from vpt.backbones.load import declare_normalisation
 from vpt.data import ImageDataset, ImageSet, Preprocessing, Task, load_task
+from vpt.data.for_methods import image_options, starts_from_images
 from vpt.methods import Method, Tuned, TunedClip, describe, tune
-from vpt.methods.clip.at_start import IMAGES_AT_ONCE, image_features
 from vpt.runs.config import BackboneConfig, DataConfig, PreprocessingConfig, RunConfig
-
-INIT_IMAGES = 256
-"""Most training images that prompts are initialised from, where a method's `init` asks for them."""
 
 
 @dataclass
@@ -50,7 +46,11 @@ class Prepared:
         """The method of `config` on the backbone, for the task's classes: by a fresh head, or by their names."""
         method, classes = config.method, list(self.task.classes)
         chosen = method_of(config)
-        options = {**method.options, **self._images_for(chosen, config)}
+        kept = self.task.trainval if config.data.fit_on == "trainval" else self.task.train
+        shown = image_options(
+            chosen, method.options, self.backbone, self.preprocessing, train=self.task.train, kept=kept
+        )
+        options = {**method.options, **shown}
         if chosen.family == "open_clip":
             return tune(
                 self.backbone, method.name, classnames=classes, tokenizer=self.tokenizer, path=method.path, seed=seed,
@@ -61,26 +61,6 @@ class Prepared:
             head_init=method.head_init, **options,
         )  # fmt: skip
         return found
-
-    def _images_for(self, method: Method, config: RunConfig) -> dict[str, Any]:
-        """The training images among a method's options: for starts from images, and for methods that keep them all."""
-        images = self.task.trainval if config.data.fit_on == "trainval" else self.task.train
-        if needs_images(config):
-            chosen = torch.linspace(0, len(self.task.train) - 1, min(INIT_IMAGES, len(self.task.train)))
-            return {"init_images": self._inputs(self.task.train, chosen.round().long().tolist())}
-        if "support_images" in method.options:
-            return {"support_images": self._features(images), "support_labels": torch.tensor(images.labels)}
-        return {}
-
-    def _features(self, images: ImageSet) -> Tensor:
-        """What an open_clip model makes of images, `[n, F]`: these fit into memory where the images might not."""
-        parts = torch.arange(len(images)).split(IMAGES_AT_ONCE)
-        return torch.cat([image_features(self.backbone, self._inputs(images, part.tolist())) for part in parts])
-
-    def _inputs(self, images: ImageSet, rows: Iterable[int]) -> Tensor:
-        """Some of the images as the backbone takes them, float `[n, 3, H, W]`."""
-        device = next(self.backbone.parameters()).device
-        return torch.stack([self.preprocessing(images.decode(i)) for i in rows]).to(device)
 
 
 def prepare(config: RunConfig, *, quiet: bool = False) -> Prepared:
@@ -138,7 +118,4 @@ def method_of(config: RunConfig) -> Method:
 
 def needs_images(config: RunConfig) -> bool:
     """Whether the method takes images and its options start prompts from their patch tokens."""
-    from vpt.prompts.init import SELECTIONS
-
-    init = config.method.options.get("init")
-    return isinstance(init, str) and init in SELECTIONS and "init_images" in method_of(config).options
+    return starts_from_images(method_of(config), config.method.options)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.extras import needs_serve
+
+import vpt
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -51,12 +60,18 @@ def execute(command: list[str], folder: Path) -> str:
 def test_the_readme_has_the_commands_that_are_run_here() -> None:
     assert COMMANDS[:2] == ["scripts/quickstart", "scripts/test"]
     starts = [shlex.split(c)[:3] for c in COMMANDS[2:]]
-    commands = ("train", "evaluate", "predict", "predict", "train", "predict", "read", "train")
-    assert [words[:2] for words in starts[:8]] == [["vpt", command] for command in commands]
-    assert [words[-1] for words in starts[8:]] == [
-        *["benchmarks.vtab"] * 3, "prepare", "verify", "benchmarks.fewshot", "benchmarks.speed",
+    commands = ("train", "evaluate", "predict", "predict", "train", "predict", "read", "train", "train")
+    assert [words[:2] for words in starts[:9]] == [["vpt", command] for command in commands]
+    assert [words[:3] for words in starts[9:14]] == [
+        ["vpt", "library", command] for command in ("add", "gate", "approve", "add", "approve")
+    ]
+    assert [words[:2] for words in starts[14:17]] == [["vpt", "serve"], ["curl", "-F"], ["vpt", "train"]]
+    assert [words[-1] for words in starts[17:22]] == ["add", "diff", "approve", "rollback", "log"]
+    assert [words[-1] for words in starts[22:]] == [
+        *["runs/readme", "runs/second"], *["benchmarks.vtab"] * 3, "prepare", "verify",
+        "benchmarks.fewshot", "benchmarks.serving", "benchmarks.speed",
     ]  # fmt: skip
-    assert len(PYTHON) == 3
+    assert len(PYTHON) == 5
 
 
 def as_modules(command: str) -> list[str]:
@@ -65,12 +80,45 @@ def as_modules(command: str) -> list[str]:
     return [sys.executable, *(["-m", "vpt.cli.main", *words[1:]] if words[0] == "vpt" else words[1:])]
 
 
+@contextmanager
+def serving(command: str, folder: Path) -> Iterator[None]:
+    """The server of the README, once it is ready."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen(as_modules(command), cwd=folder, env=environment)
+    try:
+        for _ in range(600):
+            assert server.poll() is None, "the server has ended"
+            try:
+                urllib.request.urlopen("http://127.0.0.1:8421/readyz", timeout=5)
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield
+    finally:
+        server.send_signal(signal.SIGINT)
+        assert server.wait(60) == 0
+
+
 @needs_weights
+@needs_serve
 def test_the_commands_run_as_written(room: Path) -> None:
-    for command in COMMANDS[2:-1]:
-        extra = NO_HUB if "--backbone vit" in command else []  # no hub in tests: random weights, smaller images
-        out = execute([*as_modules(command), *extra], room)
-        assert out.strip()
+    with ExitStack() as running:
+        for command in COMMANDS[2:-2]:
+            if command.startswith("vpt serve"):
+                running.enter_context(serving(command, room))
+                continue
+            extra = NO_HUB if "--backbone vit" in command else []  # no hub in tests: random weights, smaller images
+            out = execute(shlex.split(command) if command.startswith("curl") else [*as_modules(command), *extra], room)
+            assert out.strip()
+            if command.startswith("curl"):
+                (seen,) = json.loads(out)["images"]
+                assert [(answer["task"], answer["version"]) for answer in seen["answers"]] == [
+                    ("digits", 1),
+                    ("count", 1),
+                ]
+    assert vpt.Library(room / "tasks").current("digits").number == 1
+    assert (room / "runs" / "digits.onnx").exists()
+    assert (room / "runs" / "digits-timm" / "model.safetensors").exists()
     assert (room / "runs" / "readme" / "artifact" / "vpt_model.safetensors").exists()
     assert (room / "runs" / "my-images-deep" / "result.json").exists()
     assert (room / "runs" / "mini" / "report" / "index.html").exists()
@@ -80,10 +128,16 @@ def test_the_commands_run_as_written(room: Path) -> None:
 
 
 @needs_weights
-@pytest.mark.parametrize("position", [0, 1, 2])
+@pytest.mark.parametrize("position", range(5))
 def test_the_python_runs_as_written(position: int, room: Path) -> None:
     out = execute([sys.executable, "-W", "error::UserWarning:vpt", "-c", PYTHON[position]], room)
     assert "trainable%" in out if position == 0 else out.strip().endswith("%")
+
+
+@needs_serve
+def test_the_serving_benchmark_runs_as_written(tmp_path: Path) -> None:
+    execute([sys.executable, *shlex.split(COMMANDS[-2])[1:]], tmp_path)
+    assert {"results.json", "results.md"} <= {path.name for path in (tmp_path / "runs" / "serving").iterdir()}
 
 
 def test_the_speed_benchmark_runs_in_its_quick_form(tmp_path: Path) -> None:

@@ -113,12 +113,12 @@ def alone(case: Case, done: int) -> Iterator[dict[str, int]]:
     """The one row of a `memory` case. A spawned process is a whole one; a forked one shares its libraries' pages."""
     context = multiprocessing.get_context(case.options["start"])
     context.set_forkserver_preload(["timm", "open_clip", "vpt.methods"])  # once, where processes are forked
-    with _returning_memory(), ProcessPoolExecutor(1, context) as pool:
+    with returning_memory(), ProcessPoolExecutor(1, context) as pool:
         yield pool.submit(peak, case).result()
 
 
 @contextmanager
-def _returning_memory() -> Iterator[None]:
+def returning_memory() -> Iterator[None]:
     """Processes started inside give freed tensors back to the system at once.
 
     glibc keeps what is freed between tensors that stay, by a threshold that moves with use; then the resident memory

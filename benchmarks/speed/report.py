@@ -67,25 +67,25 @@ def in_sentences(results: Mapping[str, Any]) -> str:
     return f"{what}; {how}. {where}. {busy}{packages}. {results['date']}: {results['command']}"
 
 
-def document(made: Sequence[Table], about: str, pictured: bool) -> str:
+def document(made: Sequence[Table], about: str, pictured: bool, title: str = TITLE) -> str:
     """The report as Markdown."""
-    parts = [f"# {TITLE}", about, *([f"![{TITLE}]({CHART})"] if pictured else [])]
+    parts = [f"# {title}", about, *([f"![{title}]({CHART})"] if pictured else [])]
     parts += [f"## {table.title}\n\n{table.note}\n\n{markdown(table.lines)}".rstrip() for table in made]
     return "\n\n".join(parts) + "\n"
 
 
-def page(made: Sequence[Table], about: str, picture: bytes | None) -> str:
+def page(made: Sequence[Table], about: str, picture: bytes | None, title: str = TITLE) -> str:
     """The report as one self-contained HTML page."""
     image = ""
     if picture is not None:
-        image = f'<img alt="{TITLE}" src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
-    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>vpt: {TITLE.lower()}</title>
+        image = f'<img alt="{title}" src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>vpt: {title.lower()}</title>
 <meta name="viewport" content="width=device-width">
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem}}
 div{{overflow-x:auto}}table{{border-collapse:collapse;font-variant-numeric:tabular-nums}}
 td,th{{padding:.3rem .9rem;border-bottom:1px solid #ccc;text-align:right;white-space:nowrap}}
 td:first-child,th:first-child{{text-align:left}}img{{max-width:100%}}</style>
-<h1>{TITLE}</h1>
+<h1>{title}</h1>
 <p>{html.escape(about)}</p>
 <p>{image}</p>
 {"".join(map(_section, made))}</html>

@@ -48,7 +48,7 @@ class Fused:
         """
         anatomy, answers = blocks.anatomy(self.block), []
         parts = anatomy.parts
-        brought = self.keys_values(len(x), x.dtype)
+        brought = self.keys_values(x.shape[0], x.dtype)
         for (norm, attention), own in zip(anatomy.attentions(self.block), brought, strict=True):
             tokens = norm(x)
             asking = self.without_prompts(tokens, rows)
@@ -128,7 +128,7 @@ class Fused:
 
 def _beside(own: Tensor, prompts: Tensor) -> Tensor:
     """`[B, heads, N, d]` and `[1 or B, heads, P, d]` to `[B, heads, N + P, d]`."""
-    return torch.cat([own, prompts.to(own.dtype).expand(len(own), -1, -1, -1)], dim=2)
+    return torch.cat([own, prompts.to(own.dtype).expand(own.shape[0], -1, -1, -1)], dim=2)
 
 
 def _open_columns(bias: Tensor, count: int) -> Tensor:

@@ -38,8 +38,8 @@ class Enter:
         tokens = x.shape[1] if brings else x.shape[1] - length
         kwargs = widen(kwargs, tokens, self.prefix, length, x.device)
         if brings:
-            new = self.prompts(self.layer, len(x)).to(x.dtype)
-            new = (new if self.entry is None else self.entry(new)).expand(len(x), -1, -1)
+            new = self.prompts(self.layer, x.shape[0]).to(x.dtype)
+            new = (new if self.entry is None else self.entry(new)).expand(x.shape[0], -1, -1)
             x = torch.cat([x[:, : self.prefix], new, x[:, self.prefix :]], dim=1)
         return (x, *args[1:]), kwargs
 

@@ -1,4 +1,4 @@
-"""The `vpt` command: `vpt train | evaluate | predict | read | backbones | methods | data`."""
+"""The `vpt` command: what its subcommands are, one file of this package each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ import typer
 from vpt.cli.backbones import backbones
 from vpt.cli.data import data
 from vpt.cli.evaluate import evaluate
+from vpt.cli.export import export
+from vpt.cli.library import library
 from vpt.cli.methods import methods
 from vpt.cli.predict import predict
+from vpt.cli.pull import pull
+from vpt.cli.push import push
 from vpt.cli.read import read
+from vpt.cli.serve import serve
 from vpt.cli.train import train
 from vpt.errors import OptionError, VptError
 from vpt.runs.console import note
@@ -24,9 +29,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (train, evaluate, predict, read, backbones, methods):
+for command in (train, evaluate, predict, read, serve, export, backbones, methods, push, pull):
     app.command()(command)
 app.add_typer(data)
+app.add_typer(library)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -79,4 +79,4 @@ class Cache(Prompts):
         """Votes `[B, C]` for features `[B, F]`: every key's exp(-beta (1 - cosine)), summed over each class."""
         with torch.autocast(seen.device.type, enabled=False):
             weights = torch.exp(-self.beta * (1 - seen.to(self.keys.dtype) @ self.keys.T))
-            return weights.new_zeros(len(seen), self.classes).index_add(1, self.labels, weights)
+            return weights.new_zeros(seen.shape[0], self.classes).index_add(1, self.labels, weights)

@@ -25,7 +25,7 @@ def site(model: Any) -> Site | None:
 def enter(model: Any, images: Tensor) -> tuple[Tensor, Told]:
     """Tokens `[B, N, D]` before the first block; blocks are told the bias that they share, where there is one."""
     patches = model.patch_embed(images)
-    tokens = torch.cat((model.cls_token.expand(len(patches), -1, -1), patches), dim=1)
+    tokens = torch.cat((model.cls_token.expand(patches.shape[0], -1, -1), patches), dim=1)
     tokens = tokens if model.pos_embed is None else tokens + model.pos_embed
     bias = None if model.rel_pos_bias is None else model.rel_pos_bias()
     return model.pos_drop(tokens), [{"shared_rel_pos_bias": bias} for _ in model.blocks]

@@ -1,0 +1,1 @@
+"""What many tasks on one backbone cost, and whether the server keeps its word while tasks come and go."""

@@ -1,0 +1,63 @@
+"""`results.json`, and the tables and the page that are made from it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.serving.execute import Part
+from benchmarks.serving.figures import figures
+from benchmarks.serving.tables import tables
+from benchmarks.speed.machine import in_words
+from benchmarks.speed.report import MARKDOWN, PAGE, RESULTS, document, page
+from benchmarks.speed.settings import BACKBONES
+from benchmarks.speed.table import Table
+from vpt.errors import OptionError
+from vpt.runs.record import read_json, write_json
+from vpt.training.files import write_atomically
+
+TITLE = "Many tasks on one backbone"
+
+
+def write_results(folder: Path, parts: Sequence[Part], command: str) -> None:
+    """Write `results.json`: every raw row, and the figures that follow from them."""
+    write_json(folder / RESULTS, {
+        "command": command, "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": parts[-1]["machine"], "versions": parts[-1]["versions"],
+        "figures": figures(parts), "parts": list(parts),
+    })  # fmt: skip
+
+
+def write_report(folder: Path) -> list[Table]:
+    """Write `results.md` and `index.html` from `results.json`; answers the tables.
+
+    Raises `OptionError` where there is no `results.json`.
+    """
+    results = read_json(folder / RESULTS)
+    if results is None:
+        raise OptionError(f"{folder} holds no {RESULTS}; accepted: the --out of an earlier command")
+    made, about = tables(results["figures"]), in_sentences(results)
+    write_atomically(folder / MARKDOWN, document(made, about, pictured=False, title=TITLE))
+    write_atomically(folder / PAGE, page(made, about, None, title=TITLE))
+    return made
+
+
+def in_sentences(results: Mapping[str, Any]) -> str:
+    """What was measured, on what, and with which versions."""
+    versions, cases = results["versions"], {part["part"]: part["case"] for part in results["parts"]}
+    alone = [case for name, case in cases.items() if name != "server"]
+    what = [_predictor(alone[0])] if alone else []
+    what += ["Server: the embedded backbone, 64 pixels, random tasks"] if "server" in cases else []
+    packages = ", ".join(f"{name} {versions[name]}" for name in ("vpt", "torch", "timm", "python"))
+    loads = [part["load"] for part in results["parts"] if part.get("load") is not None]
+    busy = f"Load average as measurements began: {min(loads):.1f} to {max(loads):.1f}. " if loads else ""
+    where = in_words(results["machine"])
+    return f"{'. '.join(what)}. {where}. {busy}{packages}. {results['date']}: {results['command']}"
+
+
+def _predictor(case: Mapping[str, Any]) -> str:
+    random = case["backbone"] in BACKBONES
+    name = f"{BACKBONES[case['backbone']].model}, random weights" if random else case["backbone"]
+    return f"Predictor: {name}; p = {case['length']} in every block, heads of {case['classes']} classes, random"

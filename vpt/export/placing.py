@@ -1,0 +1,40 @@
+"""Files that appear once they are whole and checked: written in a folder beside, then renamed into place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from vpt.errors import ArtifactError
+from vpt.training.files import sync_folder
+
+
+@contextmanager
+def placing(file: Path) -> Iterator[Path]:
+    """A path, named as `file`, to write to, and to write beside; all that was written takes its place at the end.
+
+    `file` itself comes last. After an exception nothing has changed. Raises `ArtifactError` where `file` is a folder.
+    """
+    if file.is_dir():
+        raise ArtifactError(f"{str(file)!r} is a folder; it would be replaced by a file")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"{str(file)!r} cannot be written: {error}") from error
+    with TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
+        draft = Path(folder) / file.name
+        yield draft
+        written = sorted(Path(folder).iterdir(), key=lambda path: path == draft)
+        for path in written:
+            _sync(path)
+        for path in written:
+            os.replace(path, file.parent / path.name)
+    sync_folder(file.parent)
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())

@@ -32,19 +32,21 @@ def images(model: nn.Module, count: int) -> Tensor:
 
 def deep(settings: Settings, folder: Path, model: nn.Module, count: int) -> list[Path]:
     """Tasks with prompts of one length in every block."""
-    return [saved(model, settings, folder / f"deep-{i}", i) for i in range(count)]
+    return [saved(model, settings, folder / "tasks" / f"deep-{i}", i) for i in range(count)]
 
 
 def uneven(settings: Settings, folder: Path, model: nn.Module, count: int) -> list[Path]:
     """Tasks with prompts in every block, of lengths around the one asked for, which is their mean."""
     half = settings.length // 2
     lengths = [settings.length - half + i % (2 * half + 1) for i in range(count)]
-    return [saved(model, settings, folder / f"uneven-{i}", i, length=length) for i, length in enumerate(lengths)]
+    return [
+        saved(model, settings, folder / "tasks" / f"uneven-{i}", i, length=length) for i, length in enumerate(lengths)
+    ]
 
 
 def halves(settings: Settings, folder: Path, model: nn.Module, count: int) -> list[Path]:
     """Tasks every other of which has prompts in the first block alone."""
-    alone = [saved(model, settings, folder / f"shallow-{i}", i, "shallow") for i in range(1, count, 2)]
+    alone = [saved(model, settings, folder / "tasks" / f"shallow-{i}", i, "shallow") for i in range(1, count, 2)]
     return [*deep(settings, folder, model, count)[::2], *alone]
 
 

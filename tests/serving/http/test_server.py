@@ -185,7 +185,7 @@ def test_the_command_serves_a_library_and_ends_when_all_is_answered(tmp_path: Pa
     )
     known = {"Authorization": "Bearer s3cret"}
     arguments = ("--library", library.url, "--backbone", "embedded", "--image-size", "16", "--tokens", str(tokens))
-    with serving(*arguments, "--max-wait-ms", "1500", "--host", "0.0.0.0") as running:
+    with serving(*arguments, "--max-wait-ms", "2500", "--host", "0.0.0.0") as running:
         address = running.url.replace("0.0.0.0", "127.0.0.1")
         with httpx.Client(base_url=address, timeout=30) as client, ThreadPoolExecutor(1) as pool:
             until(lambda: client.get("/readyz").status_code == 200)
@@ -197,7 +197,7 @@ def test_the_command_serves_a_library_and_ends_when_all_is_answered(tmp_path: Pa
             assert refusal(client.get("/v1/tasks", headers=known)) == (503, "draining")
             assert asked.result().json()["images"][0]["answers"][0]["version"] == 1
         assert running.process.wait(20) == 0
-        written = "".join(running.lines)
+        written = running.output()
     assert "POST /v1/predict 200" in written
     assert "s3cret" not in written
     assert "Traceback" not in written

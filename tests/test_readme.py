@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.extras import needs_serve
+from support import forked
+from support.extras import needs_onnx, needs_serve
 
 import vpt
 
@@ -28,6 +29,9 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line.split("  #")[0].strip() for kind, body in BLOCKS if kind == "bash" for line in body.splitlines()]
 PYTHON = [body for kind, body in BLOCKS if kind == "python"]
+BENCHMARKS = next(i for i, command in enumerate(COMMANDS) if command.startswith("python -m benchmarks"))
+"""Where the commands of a section of their own begin, which need nothing of those before."""
+FEWER = "data.options={train: 240, val: 60, test: 100}"
 NO_HUB = ["backbone.pretrained=false", "backbone.image_size=32", "train.epochs=1", "search.epochs=1"]
 needs_weights = pytest.mark.skipif(
     not (ROOT / "vpt" / "backbones" / "embedded_vit.safetensors").exists(), reason="the embedded weights are not there"
@@ -50,13 +54,6 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def execute(command: list[str], folder: Path) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
 def test_the_readme_has_the_commands_that_are_run_here() -> None:
     assert COMMANDS[:2] == ["scripts/quickstart", "scripts/test"]
     starts = [shlex.split(c)[:3] for c in COMMANDS[2:]]
@@ -74,17 +71,11 @@ def test_the_readme_has_the_commands_that_are_run_here() -> None:
     assert len(PYTHON) == 5
 
 
-def as_modules(command: str) -> list[str]:
-    """A command of the README as it runs without being installed."""
-    words = shlex.split(command)
-    return [sys.executable, *(["-m", "vpt.cli.main", *words[1:]] if words[0] == "vpt" else words[1:])]
-
-
 @contextmanager
-def serving(command: str, folder: Path) -> Iterator[None]:
+def serving(command: list[str], folder: Path) -> Iterator[None]:
     """The server of the README, once it is ready."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    server = subprocess.Popen(as_modules(command), cwd=folder, env=environment)
+    server = subprocess.Popen([sys.executable, "-m", "vpt.cli.main", *command[1:]], cwd=folder, env=environment)
     try:
         for _ in range(600):
             assert server.poll() is None, "the server has ended"
@@ -101,28 +92,33 @@ def serving(command: str, folder: Path) -> Iterator[None]:
 
 @needs_weights
 @needs_serve
+@needs_onnx
 def test_the_commands_run_as_written(room: Path) -> None:
     with ExitStack() as running:
-        for command in COMMANDS[2:-2]:
-            if command.startswith("vpt serve"):
-                running.enter_context(serving(command, room))
-                continue
-            extra = NO_HUB if "--backbone vit" in command else []  # no hub in tests: random weights, smaller images
-            out = execute(shlex.split(command) if command.startswith("curl") else [*as_modules(command), *extra], room)
-            assert out.strip()
-            if command.startswith("curl"):
-                (seen,) = json.loads(out)["images"]
-                assert [(answer["task"], answer["version"]) for answer in seen["answers"]] == [
-                    ("digits", 1),
-                    ("count", 1),
-                ]
+        for command in COMMANDS[2:BENCHMARKS]:
+            words = shlex.split(command)
+            if words[:2] == ["vpt", "serve"]:
+                running.enter_context(serving(words, room))
+            elif words[0] == "curl":
+                (seen,) = json.loads(subprocess.check_output(words, cwd=room))["images"]
+                assert [(a["task"], a["version"]) for a in seen["answers"]] == [("digits", 1), ("count", 1)]
+            else:
+                extra = NO_HUB if "--backbone vit" in command else []  # no hub: random weights, smaller images
+                extra = [FEWER] if words[1:4:2] == ["train", "digits"] or words[1:4:2] == ["train", "count"] else extra
+                assert forked.command([*words, *extra], room).strip()
+    assert (room / "runs" / "readme" / "artifact" / "vpt_model.safetensors").exists()
+    assert (room / "runs" / "my-images-deep" / "result.json").exists()
+    assert "<html" in (room / "runs" / "coop.html").read_text()
     assert vpt.Library(room / "tasks").current("digits").number == 1
     assert (room / "runs" / "digits.onnx").exists()
     assert (room / "runs" / "digits-timm" / "model.safetensors").exists()
-    assert (room / "runs" / "readme" / "artifact" / "vpt_model.safetensors").exists()
-    assert (room / "runs" / "my-images-deep" / "result.json").exists()
+
+
+@needs_weights
+def test_the_benchmarks_run_as_written(room: Path) -> None:
+    for command in COMMANDS[BENCHMARKS:-2]:
+        assert forked.command(shlex.split(command), room).strip()
     assert (room / "runs" / "mini" / "report" / "index.html").exists()
-    assert "<html" in (room / "runs" / "coop.html").read_text()
     assert (room / "runs" / "fewshot" / "report" / "index.html").exists()
     assert (room / "runs" / "prepared" / "count" / "manifest.json").exists()
 
@@ -130,19 +126,19 @@ def test_the_commands_run_as_written(room: Path) -> None:
 @needs_weights
 @pytest.mark.parametrize("position", range(5))
 def test_the_python_runs_as_written(position: int, room: Path) -> None:
-    out = execute([sys.executable, "-W", "error::UserWarning:vpt", "-c", PYTHON[position]], room)
+    out = forked.program(PYTHON[position], room)
     assert "trainable%" in out if position == 0 else out.strip().endswith("%")
 
 
+@needs_weights
 @needs_serve
 def test_the_serving_benchmark_runs_as_written(tmp_path: Path) -> None:
-    execute([sys.executable, *shlex.split(COMMANDS[-2])[1:]], tmp_path)
+    forked.command(shlex.split(COMMANDS[-2]), tmp_path)
     assert {"results.json", "results.md"} <= {path.name for path in (tmp_path / "runs" / "serving").iterdir()}
 
 
 def test_the_speed_benchmark_runs_in_its_quick_form(tmp_path: Path) -> None:
-    words = shlex.split(COMMANDS[-1])
-    execute([sys.executable, *words[1:], "--quick"], tmp_path)
+    forked.command([*shlex.split(COMMANDS[-1]), "--quick"], tmp_path)
     written = {path.name for path in (tmp_path / "runs" / "speed").iterdir()}
     assert {"results.json", "results.md", "speed.png", "index.html"} <= written
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,42 @@ def test_what_cannot_share_a_clip_is_refused(tmp_path: Path) -> None:
     with pytest.raises((ArtifactError, OptionError)):
         vpt.Predictor(clip).add(tmp_path / "coop")
     assert predictor.add(tmp_path / "coop") == "coop"
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_clip_in_half_precision(precision: str, tmp_path: Path) -> None:
+    clip = visual_clip("class token", precision=precision)
+    x = images(clip, 2).to(torch.float32)
+    alone = {}
+    for method, options in (("clip_vpt", {"length": 2}), ("maple", {}), ("coop", {})):
+        model = noisy(vpt.tune(clip, method, classnames=NAMES, tokenizer=SmallTokenizer(), **options), 1)
+        vpt.save(model, tmp_path / method)
+        with torch.no_grad():
+            alone[method] = model(x.to(model.input_dtype))
+        model.detach()
+    predictor = vpt.Predictor(clip, tokenizer=SmallTokenizer())
+    for method in alone:
+        predictor.add(tmp_path / method)
+        found = predictor(x, method)[1].logits
+        torch.testing.assert_close(found, alone[method][1], rtol=0, atol=0.05 * float(alone[method].abs().max()))
+
+
+def test_tasks_come_and_go_while_others_predict(tmp_path: Path) -> None:
+    clip = visual_clip("timm, relative")
+    x = images(clip, 1)
+    alone = {str(i): saved(clip, i, tmp_path / str(i), x) for i in (2, 8, 10)}
+    predictor = vpt.Predictor(clip, tokenizer=SmallTokenizer())
+    for name in alone:
+        predictor.add(tmp_path / name)
+
+    def churn() -> None:
+        for _ in range(6):
+            for name in alone:
+                predictor.add(tmp_path / name, name="passing")
+                predictor.remove("passing")
+
+    with ThreadPoolExecutor(2) as pool:
+        churning = pool.submit(churn)
+        while not churning.done():
+            assert_as_alone(predictor(x[[0] * 3], list(alone)), alone, [0] * 3)
+        churning.result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,7 @@ def test_rounded_and_headless_tasks_are_those_that_load_gives(tmp_path: Path) ->
             (result, _) = predictor(x, name)
             assert_alike(result.logits, alone[0])
             assert len(result.labels) == (4 if name == "rounded" else classes)
+            assert predictor.task(name).bytes == 8 * (3 * 2 * 10 * 48 + (196 if name == "rounded" else 0))
 
 
 def test_the_backbone_alone_has_its_own_head_or_features(backbone: nn.Module) -> None:
@@ -174,6 +176,8 @@ def test_the_backbone_alone_has_its_own_head_or_features(backbone: nn.Module) ->
     assert own.task is own.digest is None
     (features,) = vpt.Predictor(small("no head"))(x[:1], [None])
     assert (features.labels, features.probabilities.numel(), features.logits.shape) == ((), 0, (48,))
+    with pytest.raises(OptionError, match="has no classes"):
+        _ = features.label
 
 
 def test_bytes_are_those_of_keys_values_and_head(backbone: nn.Module, two: Any) -> None:
@@ -213,6 +217,8 @@ def test_images_may_be_pixels_pictures_and_files(backbone: nn.Module, tmp_path: 
     torch.testing.assert_close(found[0].logits, expected)
     assert not torch.allclose(found[4].logits, expected)
     assert predictor([], []) == []
+    assert predictor.attention([], "grey") is None
+    assert len(predictor((picture for picture in given), "grey")) == 4
 
 
 def test_bad_images_are_named(backbone: nn.Module, two: Any, tmp_path: Path) -> None:
@@ -231,6 +237,8 @@ def test_bad_images_are_named(backbone: nn.Module, two: Any, tmp_path: Path) -> 
         ([3], "deep", OptionError, "image 0 is int"),
         ([tmp_path / "text.png"], "deep", DataError, "text.png"),
         ([broken[0], broken[0, :, :8]], "deep", OptionError, "images of one batch have shapes"),
+        (tmp_path / "text.png", "deep", OptionError, "images is a PosixPath; accepted"),
+        ([], "deeper", OptionError, r"unknown task 'deeper' \(did you mean 'deep'"),
     ]
     for asked, task, error, message in cases:
         with pytest.raises(error, match=message):
@@ -283,12 +291,36 @@ def test_a_tuned_backbone_is_in_use_and_a_shared_one_is_free(backbone: nn.Module
     folder, alone, x = two
     predictor = vpt.Predictor(backbone)
     model = vpt.load(backbone, folder / "deep")
-    for call in (lambda: vpt.Predictor(backbone), lambda: predictor.add(folder / "shallow")):
+    calls = (lambda: vpt.Predictor(backbone), lambda: predictor.add(folder / "shallow"), lambda: predictor(x, None))
+    for call in calls:
         with pytest.raises(OptionError, match="already tuned"):
             call()
     model.detach()
     predictor.add(folder / "shallow")
     assert_alike(predictor(x, "shallow")[1].logits, alone["shallow"][1])
+
+
+def test_images_of_other_sizes(tmp_path: Path) -> None:
+    model = small("dynamic image size")
+    x = images(model)
+    larger = torch.nn.functional.interpolate(x, (96, 80))
+    predictor = vpt.Predictor(model)
+    for kind in (DEEP, ("added", {}), ("frame", {"border": 2})):
+        saved(model, kind, tmp_path / kind[0], x, num_classes=4)
+        predictor.add(tmp_path / kind[0])
+    loaded = vpt.load(model, tmp_path / "deep")
+    with torch.no_grad():
+        alone = loaded(larger)
+    loaded.detach()
+    assert_alike(predictor(larger, "deep")[1].logits, alone[1])
+    cases = (
+        (larger, "added", "adds to 16 patches; these images have 30"),
+        (larger, "frame", "frame is of 64 x 64 pixels; images are of 96 x 80"),
+        (larger[..., :70], "deep", "96 x 70 pixels; this model takes multiples of 16 x 16"),
+    )
+    for shown, task, message in cases:
+        with pytest.raises(OptionError, match=message):
+            predictor(shown, task)
 
 
 def test_a_backbone_with_hooks_of_its_own_is_refused() -> None:
@@ -313,11 +345,11 @@ def test_the_least_recently_used_wait_in_host_memory(
     assert (predictor.resident, moves) == (["b", "c"], ["a"])
     predictor(x, ["b", "a"])
     assert (predictor.resident, moves) == (["b", "a"], ["a", "a", "c"])
-    found = predictor(torch.cat([x, x]), ["a", "a", "b", "c"])  # more than fit: all that are in use stay
-    assert set(predictor.resident) == {"a", "b", "c"}
+    found = predictor(torch.cat([x, x]), ["a", "a", "b", "c"])  # more than fit: all stay for the length of the pass
+    assert predictor.resident == ["b", "c"]
     assert_alike(found[3].logits, alone["deep"][1])
     predictor.remove("a")
-    assert "a" not in predictor.resident
+    assert "a" not in predictor.tasks
     with pytest.raises(OptionError, match="resident is 0"):
         vpt.Predictor(backbone, resident=0)
 
@@ -328,7 +360,7 @@ def test_tasks_come_and_go_while_others_predict(backbone: nn.Module, two: Any) -
     predictor = vpt.Predictor(backbone)
     predictor.add(folder / "deep", name="changing")
     predictor.add(folder / "shallow", name="steady")
-    seen, faults, done = set(), [], threading.Event()
+    seen, done = set(), threading.Event()
 
     def churn() -> None:
         while not done.is_set():
@@ -342,17 +374,14 @@ def test_tasks_come_and_go_while_others_predict(backbone: nn.Module, two: Any) -
             for row, result in enumerate(predictor(x, ["changing", "steady"])):
                 name = digests[str(result.digest)]
                 seen.add((result.task, name))
-                if not torch.allclose(result.logits, alone[name][row], rtol=0, atol=1e-10):
-                    faults.append(result)
+                assert_alike(result.logits, alone[name][row])
 
-    churning = threading.Thread(target=churn)
-    asking = [threading.Thread(target=ask) for _ in range(3)]
-    churning.start()
-    for thread in asking:
-        thread.start()
-    for thread in asking:
-        thread.join()
-    done.set()
-    churning.join()
-    assert not faults
+    with ThreadPoolExecutor(4) as pool:
+        churning, asking = pool.submit(churn), [pool.submit(ask) for _ in range(3)]
+        try:
+            for answered in asking:
+                answered.result()
+        finally:
+            done.set()
+        churning.result()
     assert seen == {("changing", "deep"), ("changing", "shallow"), ("steady", "shallow")}

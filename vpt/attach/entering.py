@@ -112,24 +112,20 @@ def _(prompts: Tokens, site: Site, pool: Pool, whole: frozenset[int]) -> Enterin
 
 @_constants.register
 def _(prompts: AddedPrompts, site: Site, pool: Pool, whole: frozenset[int]) -> Entering:
-    return Entering(added={layer: prompts(layer)[0].to(_dtype(site)) for layer in prompts.layers})
+    return Entering(added={layer: prompts(layer)[0].to(site.dtype) for layer in prompts.layers})
 
 
 @_constants.register
 def _(prompts: FramePrompts, site: Site, pool: Pool, whole: frozenset[int]) -> Entering:
-    return Entering(frame=prompts().to(_dtype(site)))
+    return Entering(frame=prompts().to(site.dtype))
 
 
 def _tokens(prompts: Tokens, site: Site, layer: int, entry: nn.Module | None) -> Tensor:
-    tokens: Tensor = prompts(layer, 1).to(_dtype(site))
+    tokens: Tensor = prompts(layer, 1).to(site.dtype)
     tokens = tokens if entry is None else entry(tokens)
     return tokens[0].clone()
 
 
 def _keys_values(prompts: Tokens, site: Site, layer: int, entry: nn.Module | None) -> list[KeysValues]:
-    brought = Fused(site.blocks[layer], prompts, layer, site.prefix, 0, entry).keys_values(1, _dtype(site))
+    brought = Fused(site.blocks[layer], prompts, layer, site.prefix, 0, entry).keys_values(1, site.dtype)
     return [tuple(part[0].clone() for part in pair) for pair in brought if pair is not None]
-
-
-def _dtype(site: Site) -> torch.dtype:
-    return next(site.backbone.parameters()).dtype

@@ -18,7 +18,7 @@ from vpt.attach.hooks import Pool
 from vpt.attach.mixture import Mixture, longer
 from vpt.attach.room import widen
 from vpt.attach.weights import first_weights
-from vpt.errors import UnsupportedBackbone
+from vpt.errors import OptionError, UnsupportedBackbone
 from vpt.sites import block as blocks
 from vpt.sites.clip_block import is_clip_block
 from vpt.sites.site import Site, Told
@@ -113,6 +113,8 @@ class SharedSite:
 
     def _enter(self, images: Tensor, mixture: Mixture) -> tuple[Tensor, Told]:
         frames = mixture.frames
+        if frames is not None and frames.shape[2:] != images.shape[2:]:
+            raise OptionError(f"a task's frame is of {_size(frames)} pixels; images are of {_size(images)}")
         return self.site.enter(self.site.backbone, images if frames is None else images + frames)
 
     def _step(self, tokens: Tensor, told: Told, mixture: Mixture, layer: int, rows: int | None = None) -> Tensor:
@@ -131,6 +133,9 @@ class SharedSite:
             tokens = torch.cat([tokens[:, :prefix], seats, tokens[:, prefix + old :]], dim=1)
         if (added := mixture.added(layer)) is not None:
             start = prefix + places
+            if added.shape[1] not in (1, tokens.shape[1] - start):
+                patches = tokens.shape[1] - start
+                raise OptionError(f"a task adds to {added.shape[1]} patches; these images have {patches}")
             tokens = torch.cat([tokens[:, :start], tokens[:, start:] + added], dim=1)
         return tokens
 
@@ -150,6 +155,10 @@ class SharedSite:
             told = {**told, "attn_mask": _as_told(block, closed(told.get("attn_mask"), open, tokens.dtype), tokens)}
         out: Tensor = block(tokens, **told)
         return out if mixture.carries(layer) else torch.cat([out[:, :prefix], out[:, prefix + places :]], dim=1)
+
+
+def _size(images: Tensor) -> str:
+    return " x ".join(map(str, images.shape[2:]))
 
 
 def _seats(old: Tensor, places: int, new: tuple[Tensor, Tensor] | None) -> Tensor:

@@ -24,6 +24,7 @@ class Mixture:
 
     def __init__(self, tasks: Sequence[Entering], index: Tensor) -> None:
         self.tasks, self.index = tasks, index
+        self._masks: dict[tuple[int, ...], Tensor] = {}  # blocks are mostly alike
         self._in_order = torch.equal(index, torch.arange(len(tasks), device=index.device))
 
     def __len__(self) -> int:
@@ -83,11 +84,14 @@ class Mixture:
         places, longest = max(held), max(brought)
         if min(held) == places and min(brought) == longest:
             return None
-        rows = torch.ones(len(self.tasks), tokens + longest, dtype=torch.bool)
-        for row, own, read in zip(rows, held, brought, strict=True):
-            row[prefix + own : prefix + places] = False
-            row[tokens + read :] = False
-        return rows.to(self.index.device)[self.index].view(len(self), 1, 1, -1)
+        key = (prefix, tokens, *held, *brought)
+        if key not in self._masks:
+            rows = torch.ones(len(self.tasks), tokens + longest, dtype=torch.bool)
+            for row, own, read in zip(rows, held, brought, strict=True):
+                row[prefix + own : prefix + places] = False
+                row[tokens + read :] = False
+            self._masks[key] = rows.to(self.index.device)[self.index].view(len(self), 1, 1, -1)
+        return self._masks[key]
 
     def _held(self, layer: int) -> list[int]:
         return [task.held[layer] if task.held else 0 for task in self.tasks]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from vpt.artifacts import is_artifact
+from vpt.attach import check_free
 from vpt.attach.mixture import Mixture
 from vpt.data.decode import Pixels
 from vpt.errors import OptionError
-from vpt.serving.images import as_inputs
+from vpt.serving.images import as_inputs, check_finite, listed
 from vpt.serving.result import Result
 from vpt.serving.shared import SharedBackbone
 from vpt.serving.shared_clip import SharedClip
@@ -94,18 +96,24 @@ class Predictor:
         and for NaN or infinity.
         """
         batch, names, loaded = self._asked(images, tasks)
-        with self._pass, torch.no_grad():
-            found = [row.cpu() for row in self._logits(batch, names, loaded)]
+        if not names:
+            return []
+        with self._running():
+            found = self._logits(batch, names, loaded)
+        self._shelf.make_room()
         return [self._result(loaded[name], logits) for name, logits in zip(names, found, strict=True)]
 
     def attention(self, images: Any, tasks: str | Sequence[str | None] | None) -> Tensor | None:
         """Where the class token looks in the last block, mean over heads, `[B, H', W']`; arguments as for a call.
 
-        A map sums to at most 1, since prompts are looked at too. None where the model has no class token.
+        A map sums to at most 1, since prompts are looked at too. None without a class token, and for no images.
         """
         batch, names, loaded = self._asked(images, tasks)
-        with self._pass, torch.no_grad():
+        if not names:
+            return None
+        with self._running():
             found = self._shared.looking(batch, self._mixture(names, loaded))
+        self._shelf.make_room()
         return None if found is None else found.float().cpu()
 
     def prepare(self, pixels: Pixels, name: str | None) -> Tensor:
@@ -116,15 +124,30 @@ class Predictor:
         self, images: Any, tasks: str | Sequence[str | None] | None
     ) -> tuple[Tensor, list[str | None], dict[str | None, Task]]:
         """The batch on the device, the task of each image, and the tasks themselves."""
-        count = len(images)
-        names = [tasks] * count if tasks is None or isinstance(tasks, str) else list(tasks)
-        if len(names) != count:
-            raise OptionError(f"{count} images and {len(names)} tasks; accepted: a task per image, or one for all")
-        known = [name for name in dict.fromkeys(names) if name is not None]
+        images = listed(images)
+        one_for_all = tasks is None or isinstance(tasks, str)
+        asked = [tasks] if tasks is None or isinstance(tasks, str) else list(tasks)
+        names = asked * len(images) if one_for_all else asked
+        if len(names) != len(images):
+            raise OptionError(
+                f"{len(images)} images and {len(names)} tasks; accepted: a task per image, or one for all"
+            )
+        known = [name for name in dict.fromkeys(asked) if name is not None]
         loaded: dict[str | None, Task] = dict(zip(known, self._shelf.take(known), strict=True))
         loaded[None] = self._shared.base
-        batch = as_inputs(images, [loaded[name].preprocessing for name in names], self._shared.image_size)
-        return batch.to(self._shared.device, self._shared.dtype), names, loaded
+        batch = as_inputs(images, [loaded[name].preprocessing for name in names])
+        batch = batch.to(self._shared.device, self._shared.dtype)
+        if names:
+            self._shared.check_size(*batch.shape[2:])
+            check_finite(batch)
+        return batch, names, loaded
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """One pass. Raises `OptionError` where the backbone is in use by a tuned model."""
+        with self._pass, torch.no_grad():
+            check_free(self._shared.backbone)
+            yield
 
     def _mixture(self, names: Sequence[str | None], loaded: dict[str | None, Task]) -> Mixture:
         distinct = {id(task.entering): task.entering for name, task in loaded.items() if name in names}
@@ -133,9 +156,7 @@ class Predictor:
         return Mixture(list(distinct.values()), index)
 
     def _logits(self, batch: Tensor, names: Sequence[str | None], loaded: dict[str | None, Task]) -> list[Tensor]:
-        """Of each image, `[C]`; each task's answer reads the rows that are its own."""
-        if not names:
-            return []
+        """Of each image, `[C]` on the CPU; each task's answer reads the rows that are its own."""
         features = self._shared.features(batch, self._mixture(names, loaded))
         rows: dict[str | None, list[int]] = {}
         for row, name in enumerate(names):
@@ -143,7 +164,7 @@ class Predictor:
         found: list[Tensor] = [torch.empty(0)] * len(names)
         for name, own in rows.items():
             alone = len(own) == len(names)
-            answers = loaded[name].answer(*(f if alone else f[own] for f in features))
+            answers = loaded[name].answer(*(f if alone else f[own] for f in features)).cpu()
             for row, logits in zip(own, answers, strict=True):
                 found[row] = logits
         return found

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from vpt.errors import OptionError
+
 
 @dataclass(frozen=True)
 class Result:
@@ -24,7 +26,9 @@ class Result:
 
     @property
     def label(self) -> str:
-        """The likeliest class."""
+        """The likeliest class. Raises `OptionError` where there are none."""
+        if not self.labels:
+            raise OptionError("this answer is features, and has no classes; see `logits`")
         return self.top(1)[0][0]
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:

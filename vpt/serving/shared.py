@@ -46,10 +46,9 @@ class SharedBackbone(ABC):
     def dtype(self) -> torch.dtype:
         """The floating type of the images that it takes."""
 
-    @property
     @abstractmethod
-    def image_size(self) -> tuple[int, int] | None:
-        """Height and width of the images that it takes, in pixels; None for any."""
+    def check_size(self, height: int, width: int) -> None:
+        """Raise `OptionError` for images of another size, in pixels, than it takes."""
 
     def load(self, folder: Path, name: str, *, force: bool = False) -> Task:
         """The task saved in `folder`. Raises as `vpt.load`; `OptionError` for a method that cannot share a backbone."""
@@ -83,6 +82,21 @@ class SharedBackbone(ABC):
     def _preprocessing(self, manifest: Manifest) -> Preprocessing:
         stored = manifest.preprocessing
         return Preprocessing.of(self.backbone) if stored is None else Preprocessing.from_dict(stored)
+
+
+def check_size(site: Site, height: int, width: int) -> None:
+    """Raise `OptionError` for images that a site does not take: other than its own size, or than whole patches."""
+    backbone: Any = site.backbone
+    if not getattr(backbone, "dynamic_img_size", False):
+        if (height, width) != site.image_size:
+            raise wrong_size(height, width, "{} x {}".format(*site.image_size))
+    elif not backbone.patch_embed.dynamic_img_pad and (height % site.patch_size[0] or width % site.patch_size[1]):
+        raise wrong_size(height, width, "multiples of {} x {}".format(*site.patch_size))
+
+
+def wrong_size(height: int, width: int, taken: str) -> OptionError:
+    """The error for images of a size that a model does not take."""
+    return OptionError(f"images are {height} x {width} pixels; this model takes {taken}")
 
 
 def grid(rows: Tensor | None, site: Site, images: Tensor) -> Tensor | None:

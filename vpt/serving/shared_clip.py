@@ -22,7 +22,7 @@ from vpt.methods import TunedClip
 from vpt.methods.clip.classifier import ClipClassifier
 from vpt.methods.clip.ensemble import normalised
 from vpt.methods.clip.image_encoder import steps_are_all
-from vpt.serving.shared import SharedBackbone, class_names, grid
+from vpt.serving.shared import SharedBackbone, check_size, class_names, grid, wrong_size
 from vpt.serving.task import Task
 from vpt.sites.clip_visual import image_dtype, visual_site
 
@@ -44,11 +44,12 @@ class SharedClip(SharedBackbone):
         """The floating type of the images that it takes."""
         return image_dtype(self.backbone)
 
-    @property
-    def image_size(self) -> tuple[int, int] | None:
-        """Height and width of the images that it takes, in pixels; None for any."""
-        site = None if self._shared is None else self._shared.site
-        return None if site is None or getattr(site.backbone, "dynamic_img_size", False) else site.image_size
+    def check_size(self, height: int, width: int) -> None:
+        """Raise `OptionError` for images of another size, in pixels, than it takes."""
+        if self._shared is not None:
+            check_size(self._shared.site, height, width)
+        elif (height, width) != (taken := self.base.preprocessing.size):
+            raise wrong_size(height, width, "{} x {}".format(*taken))
 
     def features(self, images: Tensor, mixture: Mixture) -> tuple[Tensor, ...]:
         """Normalised features `[B, F]` of images `[B, 3, H, W]`, with each task's prompts in the tower."""

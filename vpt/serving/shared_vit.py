@@ -16,7 +16,7 @@ from vpt.attach.mixture import Mixture
 from vpt.data import Preprocessing
 from vpt.errors import ArtifactError
 from vpt.methods.method import Learned, build
-from vpt.serving.shared import SharedBackbone, class_names, grid
+from vpt.serving.shared import SharedBackbone, check_size, class_names, grid
 from vpt.serving.task import Heads, Task
 from vpt.sites import find
 
@@ -34,17 +34,16 @@ class SharedViT(SharedBackbone):
         self.heads = self._site.heads
         own = [backbone.get_submodule(name) for name in self.heads]
         classes = tuple(map(str, range(self._site.num_classes)))
-        self.base = Task(None, classes, Preprocessing.of(backbone), Heads(own))
+        self.base = Task(None, classes, Preprocessing.of(backbone), Heads(own, own=False))
 
     @property
     def dtype(self) -> torch.dtype:
         """The floating type of the images that it takes."""
-        return next(self.backbone.parameters()).dtype
+        return self._site.dtype
 
-    @property
-    def image_size(self) -> tuple[int, int] | None:
-        """Height and width of the images that it takes, in pixels; None for any."""
-        return None if getattr(self.backbone, "dynamic_img_size", False) else self._site.image_size
+    def check_size(self, height: int, width: int) -> None:
+        """Raise `OptionError` for images of another size, in pixels, than it takes."""
+        check_size(self._site, height, width)
 
     def features(self, images: Tensor, mixture: Mixture) -> tuple[Tensor, ...]:
         """What each of the heads reads, `[B, F]`, of images `[B, 3, H, W]`."""

@@ -71,6 +71,11 @@ class Shelf:
             self._make_room(keep=names)
             return found
 
+    def make_room(self) -> None:
+        """Move to host memory what a pass kept beyond `resident`."""
+        with self._lock:
+            self._make_room()
+
     def _check(self, names: Sequence[str]) -> None:
         for name in names:
             if name not in self._tasks:
@@ -80,7 +85,7 @@ class Shelf:
         self._used.pop(name, None)
         self._used[name] = None
 
-    def _make_room(self, keep: Sequence[str]) -> None:
+    def _make_room(self, keep: Sequence[str] = ()) -> None:
         """Move to host memory what was not used for longest, but for what is in use now."""
         excess = 0 if self._resident is None else len(self._used) - self._resident
         for name in [n for n in self._used if n not in keep][: max(0, excess)]:

@@ -39,19 +39,28 @@ class Task:
     @property
     def bytes(self) -> int:
         """Memory of the tensors that it holds: keys and values, or prompts, and head or class features."""
-        return self.entering.bytes + sum(t.nbytes for t in (*self.answer.parameters(), *self.answer.buffers()))
+        own = (*self.answer.parameters(), *self.answer.buffers()) if self._owns_answer else ()
+        return self.entering.bytes + sum(tensor.nbytes for tensor in own)
 
     def to(self, device: torch.device) -> Task:
         """The same task on another device."""
-        return replace(self, entering=self.entering.to(device), answer=copy.deepcopy(self.answer).to(device))
+        answer = copy.deepcopy(self.answer).to(device) if self._owns_answer else self.answer
+        return replace(self, entering=self.entering.to(device), answer=answer)
+
+    @property
+    def _owns_answer(self) -> bool:
+        return not isinstance(self.answer, Heads) or self.answer.own
 
 
 class Heads(nn.Module):
-    """One head for each token that is pooled, most often one; logits are their mean, as a distilled model's."""
+    """One head for each token that is pooled, most often one; logits are their mean, as a distilled model's.
 
-    def __init__(self, heads: list[nn.Module]) -> None:
+    own: False for heads that are the backbone's, which no task has to itself.
+    """
+
+    def __init__(self, heads: list[nn.Module], *, own: bool = True) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(heads)
+        self.heads, self.own = nn.ModuleList(heads), own
 
     def forward(self, *features: Tensor) -> Tensor:
         """Logits `[B, C]` of features `[B, F]`."""

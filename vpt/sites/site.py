@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 Positions = Literal["absolute", "rotary", "relative"]
@@ -93,6 +94,12 @@ class Site:
     def num_classes(self) -> int:
         """Classes of the model's own head; 0 where it has none."""
         return int(self._backbone.num_classes)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating type of the tokens: that of the layer that reads images, the first of all."""
+        layers = (module.weight for module in self.backbone.modules() if isinstance(module, nn.Conv2d | nn.Linear))
+        return next(layers, next(self.backbone.parameters())).dtype
 
     @property
     def recomputes(self) -> bool:

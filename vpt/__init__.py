@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         sites,
         training,
     )
-    from vpt.artifacts.library import Library
     from vpt.artifacts.hub import pull, push
+    from vpt.artifacts.library import Library
     from vpt.artifacts.load import load
     from vpt.artifacts.save import save
     from vpt.backbones import load_backbone

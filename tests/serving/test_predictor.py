@@ -323,6 +323,14 @@ def test_images_of_other_sizes(tmp_path: Path) -> None:
             predictor(shown, task)
 
 
+def test_a_task_of_images_of_another_size_is_refused(backbone: nn.Module, tmp_path: Path) -> None:
+    model = vpt.tune(backbone, "deep", num_classes=4)
+    vpt.save(model, tmp_path / "task", preprocessing=vpt.Preprocessing.of(backbone, size=(32, 32)))
+    model.detach()
+    with pytest.raises(OptionError, match="32 x 32 pixels; this model takes 64 x 64"):
+        vpt.Predictor(backbone).add(tmp_path / "task")
+
+
 def test_a_backbone_with_hooks_of_its_own_is_refused() -> None:
     model = small(PLAIN)
     model.register_forward_hook(lambda *_: None)

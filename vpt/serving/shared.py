@@ -80,8 +80,11 @@ class SharedBackbone(ABC):
         """A saved task, read and checked, as one of this backbone's."""
 
     def _preprocessing(self, manifest: Manifest) -> Preprocessing:
+        """The one that the task was trained with. Raises `OptionError` where its images are not of the model's size."""
         stored = manifest.preprocessing
-        return Preprocessing.of(self.backbone) if stored is None else Preprocessing.from_dict(stored)
+        found = Preprocessing.of(self.backbone) if stored is None else Preprocessing.from_dict(stored)
+        self.check_size(*found.size)
+        return found
 
 
 def check_size(site: Site, height: int, width: int) -> None:

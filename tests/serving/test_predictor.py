@@ -21,7 +21,7 @@ from support.shared_tasks import KINDS, Kind, assert_alike, assert_as_alone, noi
 from torch import Tensor, nn
 
 import vpt
-from vpt.artifacts.schema import CONFIG
+from vpt.artifacts.schema import CONFIG, TENSORS
 from vpt.errors import ArtifactError, BackboneMismatch, DataError, OptionError, UnsupportedBackbone, VptError
 from vpt.training.attention import class_attention
 
@@ -266,8 +266,12 @@ def test_another_backbone_and_damage_are_refused_and_nothing_changes(two: Any, t
         predictor.add(folder / "deep")
     assert predictor.add(folder / "deep", name="forced", force=True) == "forced"
     before = predictor(x, "forced")[0].logits
-    with pytest.raises(ArtifactError, match="is not a saved task"):
+    with pytest.raises(OptionError, match="is not a run or an artefact"):
         predictor.add(tmp_path, name="forced")
+    shutil.copytree(folder / "deep", tmp_path / "damaged")
+    (tmp_path / "damaged" / TENSORS).write_bytes(b"")
+    with pytest.raises(ArtifactError, match="is damaged"):
+        predictor.add(tmp_path / "damaged", name="forced")
     assert torch.equal(predictor(x, "forced")[0].logits, before)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from vpt.artifacts.find import find_artifact
 from vpt.artifacts.hub import pull, push
 from vpt.artifacts.load import load
 from vpt.artifacts.save import save
 from vpt.artifacts.schema import Manifest, is_artifact, read
 
-__all__ = ["Manifest", "is_artifact", "load", "pull", "push", "read", "save"]
+__all__ = ["Manifest", "find_artifact", "is_artifact", "load", "pull", "push", "read", "save"]

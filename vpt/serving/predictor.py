@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vpt.artifacts import is_artifact
+from vpt.artifacts.find import ARTIFACT, find_artifact
 from vpt.attach import check_free
 from vpt.attach.mixture import Mixture
 from vpt.data.decode import Pixels
@@ -53,11 +53,11 @@ class Predictor:
         """Add the task saved in `folder` (an artefact's or a run's), in the place of one of that name, if any.
 
         name: by default that of the folder. Answers with the name. Raises as `vpt.load` does, which also says what
-        `force` is; `OptionError` for methods that change the backbone itself. After an error all is as before.
+        `force` is; `OptionError` for no saved task, and for methods that change the backbone itself. After an error all
+        is as before.
         """
-        place = Path(folder)
-        place = place / "artifact" if not is_artifact(place) and is_artifact(place / "artifact") else place
-        chosen = name or (place.resolve().parent if place.name == "artifact" else place.resolve()).name
+        place = find_artifact(Path(folder)).resolve()
+        chosen = name or (place.parent if place.name == ARTIFACT else place).name
         if isinstance(self._shared, SharedClip):
             with self._pass:
                 task = self._shared.load(place, chosen, force=force)

@@ -45,6 +45,12 @@ def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "none.yaml cannot be read" in capsys.readouterr().err
     assert asked(*library, "--timeout", "-1") == 2
     assert "timeout=-1.0; accepted: a number above 0" in capsys.readouterr().err
+    for option in ("--max-upload-mb", "--max-inflight-mb"):
+        for number in ("inf", "nan", "0"):
+            assert asked(*library, option, number) == 2
+            assert f"{option} {number}; accepted: a number of mebibytes above 0" in capsys.readouterr().err
+    assert asked(*library, "--max-upload-mb", "500") == 2
+    assert "max_inflight=268435456; accepted: from max_upload" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_named() -> None:
@@ -57,3 +63,12 @@ def test_a_port_that_is_taken_is_named() -> None:
         pytest.raises(OptionError, match="cannot listen at 127"),
     ):
         run(FastAPI(), port=taken.getsockname()[1])
+
+
+def test_a_grace_that_is_no_time_is_refused() -> None:
+    from fastapi import FastAPI
+
+    from vpt.serving.http import run
+
+    with pytest.raises(OptionError, match="grace is nan"):
+        run(FastAPI(), port=0, grace=float("nan"))

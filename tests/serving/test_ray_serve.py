@@ -51,7 +51,7 @@ def test_arguments_are_read_as_yaml_and_go_where_they_belong(monkeypatch: pytest
     })  # fmt: skip
     settings = found.pop("settings")
     assert (settings.max_batch, settings.max_queue) == (8, Settings().max_queue)
-    assert settings.tokens.caller("none of theirs") is None
+    assert settings.tokens.caller(b"none of theirs") is None
     assert found == {
         "library": "s3://bucket/7", "backbone": "embedded", "checkpoint": Path("w.safetensors"), "poll": 0.5,
         "num_replicas": 2, "ray_actor_options": {"num_cpus": 0.5}, "user_config": {"a": 1},

@@ -34,7 +34,9 @@ def serve(
     max_wait_ms: Annotated[float, typer.Option(min=0, help="How long a batch waits for more images.")] = 2.0,
     max_queue: Annotated[int, typer.Option(min=1, help="Images being answered at once; more get 503.")] = 1024,
     max_upload_mb: Annotated[float, typer.Option(help="Mebibytes of a request's body.")] = 32.0,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Height times width of an image.")] = 50_000_000,
+    max_inflight_mb: Annotated[float, typer.Option(help="Mebibytes of all requests at once; more get 503.")] = 256.0,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Height times width of an image.")] = 25_000_000,
+    decoders: Annotated[int, typer.Option(min=1, help="Images decoded at once.")] = 2,
     max_connections: Annotated[int, typer.Option(min=1, help="Open at once; more are refused with 503.")] = 1024,
     timeout: Annotated[float, typer.Option(help="Seconds for an answer.")] = 30.0,
     body_timeout: Annotated[float, typer.Option(help="Seconds for an upload to arrive.")] = 60.0,
@@ -51,26 +53,30 @@ def serve(
     """
     check_host(host, closed=tokens is not None, open_to_all=open_to_all)
     try:
-        from starlette.middleware.trustedhost import TrustedHostMiddleware
-
         from vpt.serving.http import Follower, Settings, Tokens, create_app, run, source_of
     except ImportError as error:
         raise OptionError(f"vpt serve needs {error.name}: pip install 'vpt[serve]'") from error
 
     settings = Settings(
-        max_batch=max_batch, max_wait_ms=max_wait_ms, max_queue=max_queue, max_upload=int(max_upload_mb * 2**20),
-        max_pixels=max_pixels, timeout=timeout, body_timeout=body_timeout,
+        max_batch=max_batch, max_wait_ms=max_wait_ms, max_queue=max_queue,
+        max_upload=_bytes("--max-upload-mb", max_upload_mb), max_inflight=_bytes("--max-inflight-mb", max_inflight_mb),
+        max_pixels=max_pixels, decoders=decoders, timeout=timeout, body_timeout=body_timeout,
         tokens=None if tokens is None else Tokens.read(tokens),
     )  # fmt: skip
     follower = Follower(source_of(library), poll=poll)
     log()
-    app = create_app(_predictor(backbone, checkpoint, image_size, tokenizer), settings, follower)
-    if tokens is None and not open_to_all:  # or a page from elsewhere, whose name leads here, could ask for everything
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, host], www_redirect=False)
+    hosts = () if tokens is not None or open_to_all else (*LOOPBACK, host)
+    app = create_app(_predictor(backbone, checkpoint, image_size, tokenizer), settings, follower, hosts)
     run(
         app, host, port, max_connections=max_connections, grace=grace,
         started=lambda url: note(f"serving {library} at {url}"),
     )  # fmt: skip
+
+
+def _bytes(option: str, mebibytes: float) -> int:
+    if not 0 < mebibytes < float("inf"):
+        raise OptionError(f"{option} {mebibytes:g}; accepted: a number of mebibytes above 0")
+    return int(mebibytes * 2**20)
 
 
 def log() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vpt.artifacts import Manifest, read
+from vpt.artifacts import Manifest
 from vpt.artifacts.binding import check_backbone, check_family
-from vpt.artifacts.load import read_tensors
+from vpt.artifacts.load import read_task
 from vpt.artifacts.save import fingerprint_of_backbone
 from vpt.attach import check_free
 from vpt.attach.mixture import Mixture
@@ -52,8 +52,7 @@ class SharedBackbone(ABC):
 
     def load(self, folder: Path, name: str, *, force: bool = False) -> Task:
         """The task saved in `folder`. Raises as `vpt.load`; `OptionError` for a method that cannot share a backbone."""
-        manifest = read(folder)
-        state = read_tensors(folder, manifest)
+        manifest, state = read_task(folder)
         check_family(self.backbone, manifest, folder)
         check_free(self.backbone)
         own = ("prompts.", *(f"backbone.{name}." for name in self.heads))

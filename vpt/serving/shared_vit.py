@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vpt.artifacts import Manifest
 from vpt.artifacts.load import cast_like, check_sizes
+from vpt.artifacts.room import Room
 from vpt.attach.mixed import SharedSite
 from vpt.attach.mixture import Mixture
 from vpt.data import Preprocessing
@@ -67,7 +68,8 @@ class SharedViT(SharedBackbone):
         options = {key: value for key, value in manifest.options.items() if key not in STARTS}
         check_sizes(manifest, folder)
         try:
-            return build(manifest.method, self._site, 0, options)[0]
+            with Room(manifest):
+                return build(manifest.method, self._site, 0, options)[0]
         except Exception as error:  # options from a file can be anything, and fail anywhere
             raise ArtifactError(f"{folder}: method {manifest.method!r} cannot be rebuilt: {error}") from error
 

@@ -108,7 +108,7 @@ WRONG = {
     "tokens.0.token: Extra inputs": f"tokens: [{{name: a, sha256: {'a' * 64}, tasks: [], token: s3cret}}]",
     "needs either sha256": "tokens: [{name: a, tasks: []}]",
     "tokens.0.admin: Input should be": f"tokens: [{{name: a, sha256: {'a' * 64}, tasks: [], admin: 's3cret'}}]",
-    "variable NO_SUCH, which is not set": "tokens: [{name: a, env: NO_SUCH, tasks: []}]",
+    "'a' has its token in a variable that is not set": "tokens: [{name: a, env: my-s3cret, tasks: []}]",
     "'b' has the token": f"tokens: [{entry('a', 'c')}, {entry('b', 'c')}]",
     "'a' has the token or the name": f"tokens: [{entry('a', 'c')}, {entry('a', 'd')}]",
 }  # fmt: skip
@@ -122,6 +122,14 @@ def test_a_wrong_file_is_refused_without_a_word_of_it(tmp_path: Path, said: str)
         Tokens.read(file, {})
     assert said in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_token_of_any_letters_is_known_by_its_bytes(serve: Any, tmp_path: Path) -> None:
+    file, secret = tmp_path / "tokens.yaml", "pässwörd\u0160à"  # its UTF-8 ends as some blanks do in Latin 1
+    file.write_text("tokens: [{name: a, env: TOKEN, tasks: ['*']}]")
+    client = serve(tokens=Tokens.read(file, {"TOKEN": f"{secret}\n"}))
+    assert client.get("/v1/tasks", headers={"Authorization": f"Bearer {secret} ".encode()}).status_code == 200
+    assert client.get("/v1/tasks", headers={"Authorization": f"Bearer {secret[:-1]}".encode()}).status_code == 401
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -50,12 +50,21 @@ def test_a_dropped_task_serves_who_came_before(predictor: Predictor) -> None:
 def test_what_does_not_load_replaces_nothing(predictor: Predictor, tmp_path: Path) -> None:
     catalogue = Catalogue(predictor)
     before = catalogue.get("pets")
-    with pytest.raises(ArtifactError):
+    with pytest.raises(OptionError, match="is not a run or an artefact"):
         catalogue.put("pets", tmp_path)
     with pytest.raises(ArtifactError, match="bound to the backbone"):
         catalogue.put("pets", saved(tmp_path, "pets", on=5), 2)
     assert catalogue.get("pets") == before
     assert len(predictor.tasks) == 3
+
+
+@pytest.mark.parametrize("name", ["a,b", " a", "a ", "", "x" * 201, "\udcff"])
+def test_names_that_no_request_could_ask_for_are_refused(predictor: Predictor, folder: Path, name: str) -> None:
+    with pytest.raises(OptionError, match=r"task name .*; accepted: "):
+        Catalogue(predictor).put(name, folder / "pets")
+    predictor.add(folder / "pets", name=name or ",")
+    with pytest.raises(OptionError, match=r"task name .*; accepted: "):
+        Catalogue(predictor)
 
 
 STEPS = st.lists(st.tuples(st.sampled_from(["put", "drop", "take", "give"]), st.sampled_from(["a", "b"])), max_size=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from support.small_server import Held, ask, backbone, message, refusal, saved, u
 
 from vpt.artifacts import read
 from vpt.artifacts.library import Library
-from vpt.errors import ArtifactError
+from vpt.errors import ArtifactError, OptionError
 from vpt.serving import Predictor
 
 pytest.importorskip("fastapi", reason="needs an extra: pip install 'vpt[serve]'")
@@ -192,7 +193,82 @@ def test_what_is_neither_library_nor_tasks_is_refused(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(ArtifactError, match="is no library"):
             source_of(place)
-    assert SavedTasks(tmp_path / "nowhere").wanted() == {}
+    with pytest.raises(FileNotFoundError):
+        SavedTasks(tmp_path / "nowhere").wanted()
+
+
+def test_a_folder_that_is_away_retires_nothing_and_odd_names_are_problems(
+    serve: Any, tmp_path: Path, folder: Path
+) -> None:
+    place = tmp_path / "plain"
+    for name in ("pets", ".flowers", " blank", "x" * 201):
+        shutil.copytree(folder / "pets", place / name)
+    shutil.copytree(folder / "pets", place / os.fsdecode(b"\xff"))
+    client = serve(Predictor(backbone()), Follower(source_of(place), poll=0.02))
+    until(lambda: client.get("/readyz").status_code == 200)
+    problems = {one["name"]: one["message"] for one in client.get("/v1/tasks").json()["problems"]}
+    assert problems.keys() == {" blank", "x" * 201, "?"}
+    assert "without outer blanks" in problems[" blank"]
+    away = place.rename(tmp_path / "away")
+    threading.Event().wait(0.1)
+    assert versions(client) == {"pets": None}
+    shutil.rmtree(away / ("x" * 201))
+    away.rename(place)
+    until(lambda: len(client.get("/v1/tasks").json()["problems"]) == 2)
+
+
+@pytest.mark.parametrize("poll", [0, -1, float("inf"), float("nan")])
+def test_a_poll_that_is_no_time_to_wait_is_refused(library: Library, poll: float) -> None:
+    with pytest.raises(OptionError, match=r"poll is .*; accepted: seconds above 0"):
+        Follower(source_of(library.url), poll=poll)
+
+
+class Strange:
+    """A source whose `open` first calls `opening(name, number)`."""
+
+    def __init__(self, library: Library, opening: Any) -> None:
+        self._source, self._opening = source_of(library.url), opening
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def open(self, name: str, edition: Any) -> Path:
+        self._opening(name, edition.number)
+        return self._source.open(name, edition)
+
+
+def test_a_task_retired_while_its_next_version_cannot_be_read_is_served_no_longer(serve: Any, library: Library) -> None:
+    def opening(name: str, number: int) -> None:
+        if (name, number) == ("pets", 2):
+            raise ConnectionResetError("the store is away")
+
+    client = serve(Predictor(backbone()), Follower(Strange(library, opening), poll=0.02))
+    until(lambda: client.get("/readyz").status_code == 200)
+    library.approve("pets", 2)
+    until(lambda: len(client.get("/v1/tasks").json()["problems"]) == 1)
+    assert versions(client) == {"flowers": 1, "pets": 1}
+    for number in (1, 2):
+        library.retire("pets", number, why="bad")
+    until(lambda: versions(client) == {"flowers": 1})
+    assert client.get("/v1/tasks").json()["problems"] == []
+
+
+def test_what_was_wanted_before_does_not_replace_what_was_put_since(serve: Any, library: Library) -> None:
+    opened: list[tuple[str, int]] = []
+    inside, gate = threading.Event(), threading.Event()
+
+    def opening(name: str, number: int) -> None:
+        opened.append((name, number))
+        if name == "flowers":  # by then it is known that the first version of pets is wanted
+            inside.set()
+            assert gate.wait(10)
+
+    client = serve(Predictor(backbone()), Follower(Strange(library, opening), poll=0.02))
+    assert inside.wait(10)
+    library.approve("pets", 2)
+    gate.set()
+    until(lambda: versions(client) == {"flowers": 1, "pets": 2})
+    assert ("pets", 1) not in opened
 
 
 def test_until_tasks_are_loaded_the_server_is_not_ready(serve: Any, library: Library) -> None:

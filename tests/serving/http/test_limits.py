@@ -9,14 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from support.small_server import Held, ask, message, picture, refusal
+from support.small_server import Held, ask, message, picture, refusal, until
 
 from vpt.errors import OptionError
 from vpt.serving import Predictor
 
 pytest.importorskip("fastapi", reason="needs an extra: pip install 'vpt[serve]'")
 
+from fastapi import HTTPException
+
 from vpt.serving.http import Settings
+from vpt.serving.http.batcher import Full
 
 FORM = "multipart/form-data; boundary=x"
 
@@ -78,6 +81,72 @@ def test_a_body_that_is_too_large_is_refused_by_its_length_or_its_bytes(serve: A
     assert sum(taken) == 1000
 
 
+def test_a_document_of_very_many_parts_is_refused_before_it_is_parsed(client: Any) -> None:
+    for content in (b"0," * 10_000, b"[]" * 10_000, b'{"items": [' + b'{"tasks": []},' * 10_000):
+        response = client.post("/v1/predict/json", content=content, headers={"content-type": "application/json"})
+        assert refusal(response) == (422, "too_many_parts")
+    assert refusal(ask(client, task="," * 10_000)) == (422, "number_of_tasks")
+    large = {"items": [{"image": "%", "tasks": [f"task {i}" for i in range(32)], "name": "a", "top": 1}] * 16}
+    assert refusal(client.post("/v1/predict/json", json=large)) == (404, "unknown_task")
+
+
+def test_all_bodies_together_have_limited_bytes(serve: Any) -> None:
+    client = serve(max_upload=1000, max_inflight=1000, body_timeout=30)
+
+    async def crowd() -> Any:
+        held = client.app.state.service.bodies
+        with held.limited(lambda: pieces(b"y" * 600), {}) as first:
+            await first()
+            with held.limited(lambda: pieces(b"y" * 600), {}) as second, pytest.raises(HTTPException) as refused:
+                await second()
+            assert (refused.value.status_code, held.held) == (503, 600)
+        assert held.held == 0
+
+    async def pieces(content: bytes) -> Any:
+        return body(content, more=True)
+
+    asyncio.run(crowd())
+    with pytest.raises(OptionError, match="max_inflight=10; accepted: from max_upload, which is 20"):
+        Settings(max_upload=20, max_inflight=10)
+
+
+def test_a_body_that_is_still_arriving_at_the_end_is_refused(serve: Any) -> None:
+    client = serve()
+
+    async def end() -> Any:
+        client.app.state.service.bodies.close()
+        await never()
+
+    sent = call(client.app, [body(b"--x\r\n", more=True)], end)
+    assert sent[0]["status"] == 503
+    assert b"draining" in sent[1]["body"]
+
+
+def test_a_refused_request_has_no_more_images_decoded(serve: Any, predictor: Predictor) -> None:
+    prepared, refused = [], threading.Event()
+
+    class Slow(Held):
+        def prepare(self, pixels: Any, key: str) -> Any:
+            prepared.append(pixels)
+            assert refused.wait(10)
+            return predictor.prepare(pixels, key)
+
+    client = serve(Slow(predictor), decoders=2)
+    service = client.app.state.service
+    submit, decoding = service.decoders.submit, []
+    service.decoders.submit = lambda *work: decoding.append(submit(*work)) or decoding[-1]
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, client, b"no picture", *[picture()] * 8)
+        until(lambda: len(prepared) > 0 and sum(one.cancelled() for one in decoding) >= 6)
+        with pytest.raises(Full), service.batcher.room(service.settings.max_queue):
+            pass  # as long as one is being decoded
+        refused.set()
+        assert refusal(asked.result()) == (422, "bad_image")
+    assert len(prepared) <= 2
+    with service.batcher.room(service.settings.max_queue):
+        pass
+
+
 def test_a_body_that_does_not_arrive_is_given_up(serve: Any) -> None:
     client = serve(body_timeout=0.05)
     for path, kind in KINDS.items():
@@ -123,7 +192,9 @@ def test_a_full_house_asks_to_come_again(serve: Any, held: Held) -> None:
         refused = ask(client, task="pets,flowers")
         assert refusal(refused) == (503, "full")
         assert int(refused.headers["retry-after"]) > 0
-        assert refusal(ask(client, picture(), picture(), task="pets,flowers")) == (503, "full")
+        never_fits = ask(client, picture(), picture(), task="pets,flowers")
+        assert refusal(never_fits) == (422, "too_many_rows")
+        assert "4 images times tasks; accepted: 3" in message(never_fits)
         held.gate.set()
         assert first.result().status_code == 200
     assert ask(client, task="pets,flowers,team-cars").status_code == 200
@@ -164,6 +235,7 @@ def test_a_failing_model_is_no_fault_of_others(serve: Any, predictor: Predictor)
         bad, good = pool.map(lambda task: ask(client, task=task), ["pets", "flowers"])
     assert refusal(bad) == (500, "failed")
     assert "s3cret" not in message(bad)
+    assert bad.headers["x-content-type-options"] == "nosniff"
     assert good.status_code == 200
 
 

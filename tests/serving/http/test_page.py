@@ -190,6 +190,16 @@ def test_only_what_is_missing_is_asked_for_and_the_choice_is_remembered(visit: A
     assert [box.get_attribute("value") for box in chosen.all()] == ["flowers", "pets"]
 
 
+def test_more_tasks_than_a_request_takes_are_asked_for_in_portions(visit: Any, predictor: Predictor) -> None:
+    there = visit(predictor, max_tasks=2)
+    there.choose("flowers", "pets", "team-cars")
+    there.give(("a.png", picture()))
+    for task in ("flowers", "pets", "team-cars"):
+        assert there.answer("a.png", task) == percentages(predictor, picture(), task)
+    assert there.predictions == 2
+    assert there.wrong == []
+
+
 def test_what_the_server_refuses_is_said_as_it_says_it_and_the_page_goes_on(visit: Any, predictor: Predictor) -> None:
     there = visit(predictor, max_upload=20_000)
     there.choose("pets")

@@ -156,13 +156,40 @@ def test_a_wrong_field_is_named(client: Any, fields: Any, named: str) -> None:
     ("content", "status"),
     [
         (b"", 422), (b"{", 422), (b"[]", 422), (b"null", 422), (b'{"items": []}', 422), (b"\x80", 400),
-        (b"[" * 50_000, 400), (json.dumps({"items": [{"image": "%%%", "tasks": ["pets"]}]}).encode(), 422),
+        (b"[" * 5_000, 400), (json.dumps({"items": [{"image": "%%%", "tasks": ["pets"]}]}).encode(), 422),
         (json.dumps({"items": [{"image": "http://x/y.png", "tasks": ["pets"]}]}).encode(), 422),
     ],
 )  # fmt: skip
 def test_a_malformed_document_is_refused(client: Any, content: bytes, status: int) -> None:
     response = client.post(JSON, content=content, headers={"content-type": "application/json"})
     assert refusal(response)[0] == status
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        rb'{"items": [{"image": "", "tasks": ["pets"], "\ud800": 1}]}', rb'{"items": [], "\ud800": 1}',
+        rb'{"items": [{"image": "", "tasks": ["\ud800"]}]}', rb'{"items": [{"image": "\ud800", "tasks": ["pets"]}]}',
+        rb'{"items": [{"image": "", "name": "\ud800", "tasks": ["pets"]}]}',
+        b'{"items": [], "' + b"k" * 1_000_000 + b'": 1}',
+    ],
+)  # fmt: skip
+def test_odd_names_in_a_document_are_refused_in_few_words(client: Any, document: bytes) -> None:
+    response = client.post(JSON, content=document, headers={"content-type": "application/json"})
+    assert refusal(response)[0] in (404, 422)
+    assert len(response.content) < 500
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "undefined", "punycode", "utf-16", "hex", "no-such"])
+def test_a_form_in_an_odd_charset_is_no_failure(client: Any, charset: str) -> None:
+    for name, image in ((b"+2AA-", picture()), (b"+2AA-", b"no picture"), (b"\xff\xfe", picture())):
+        form = (
+            b'--x\r\ncontent-disposition: form-data; name="task"\r\n\r\npets\r\n'
+            b'--x\r\ncontent-disposition: form-data; name="image"; filename="' + name + b'"\r\n\r\n' + image
+            + b"\r\n--x--\r\n"
+        )  # fmt: skip
+        kind = {"content-type": f"multipart/form-data; charset={charset}; boundary=x"}
+        assert client.post("/v1/predict", content=form, headers=kind).status_code < 500
 
 
 @pytest.mark.parametrize("content", [b"", b"--x\r\nnonsense", b"--x--", b"\x00" * 100])

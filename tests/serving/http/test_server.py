@@ -29,8 +29,9 @@ pytest.importorskip("httpx", reason="needs an extra: pip install 'vpt[dev]'")
 
 import httpx
 import schemathesis
+from fastapi.testclient import TestClient
 
-from vpt.serving.http import Settings, Tokens, server
+from vpt.serving.http import Settings, Tokens, create_app, server
 from vpt.serving.http.auth import Caller
 
 EXAMPLES = int(os.environ.get("VPT_SCHEMA_EXAMPLES", "5"))
@@ -120,15 +121,33 @@ def test_metrics_count_what_was_asked_and_nothing_that_was_made_up(client: Any) 
         assert wanted in text
 
 
+def test_a_task_that_is_gone_is_counted_no_longer(serve: Any) -> None:
+    client = serve()
+    ask(client, task="pets,flowers")
+    client.delete("/v1/tasks/pets")
+    assert counted(client, "vpt_images_total", '{task="flowers"}') == 1
+    assert "pets" not in client.get("/metrics").text
+
+
+def test_a_server_answers_to_its_own_names_alone(predictor: Predictor) -> None:
+    client = TestClient(create_app(predictor, hosts=("localhost", "::1")))
+    for host in ("[::1]:8000", "[::1]", "localhost:8000", "LOCALHOST"):
+        assert client.get("/healthz", headers={"host": host}).status_code == 200
+    for host in ("evil.example", "localhost.evil.example:8000", "[::2]:8000", ""):
+        refused = client.get("/healthz", headers={"host": host})
+        assert refusal(refused) == (400, "unknown_host")
+        assert refused.headers["x-frame-options"] == "DENY"
+    seen = '{method="GET",route="unmatched",status="400"}'
+    assert counted(client, "vpt_requests_total", seen, {"host": "localhost"}) == 4
+
+
 def test_every_answer_tells_browsers_to_be_careful(client: Any) -> None:
     for response in (client.get("/healthz"), client.get("/nowhere"), ask(client, task="no")):
         assert response.headers["x-content-type-options"] == "nosniff"
         assert response.headers["x-frame-options"] == "DENY"
     answer = client.get("/v1/tasks", headers={"Origin": "https://elsewhere.example"})
     assert not [name for name in answer.headers if name.startswith("access-control")]
-    page = client.get("/")
-    if page.status_code == 200:
-        assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "default-src 'none'" in client.get("/").headers["content-security-policy"]
     for path in ("/../app.py", "/%2e%2e/app.py", "/page.py", "//etc/passwd"):
         assert client.get(path).status_code == 404
 

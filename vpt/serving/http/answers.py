@@ -43,22 +43,13 @@ async def answered(request: Request, asked: Sequence[Asked], service: Service, c
     names = _check(asked, service, caller)
     limit = service.settings.timeout
     try:
-        with ExitStack() as held:
-            served = held.enter_context(service.catalogue.lease(names))
-            held.enter_context(service.batcher.room(sum(len(one.tasks) for one in asked)))
-            async with asyncio.timeout(limit):
-                found = await _while_here(request, _predicted(asked, served, service))
-    except Full as error:
-        raise busy("full", f"this server is full: {error}") from error
+        async with asyncio.timeout(limit):
+            found = await _while_here(request, _predicted(asked, names, service))
     except TimeoutError as error:
         raise ApiError(504, "timeout", f"there was no answer within {limit:g} seconds") from error
     except DataError as error:
         raise ApiError(422, "bad_image", str(error)) from error
-    except OptionError as error:  # the names were known a moment ago
-        raise ApiError(409, "task_left", f"one of {', '.join(names)} was removed meanwhile") from error
-    for one in asked:
-        for name in one.tasks:
-            service.metrics.images.labels(name).inc()
+    service.metrics.images.update(name for one in asked for name in one.tasks)
     return Predicted(images=found)
 
 
@@ -71,6 +62,9 @@ def _check(asked: Sequence[Asked], service: Service, caller: Caller) -> list[str
         if not 1 <= len(one.tasks) <= settings.max_tasks:
             accepted = f"accepted: 1 to {settings.max_tasks}"
             raise ApiError(422, "number_of_tasks", f"{one.name} has {len(one.tasks)} tasks; {accepted}")
+    rows = sum(len(one.tasks) for one in asked)
+    if rows > settings.max_queue:
+        raise ApiError(422, "too_many_rows", f"{rows} images times tasks; accepted: {settings.max_queue} in a request")
     names = list(dict.fromkeys(name for one in asked for name in one.tasks))
     for name in names:
         find(service, caller, name)
@@ -90,19 +84,40 @@ async def _while_here(request: Request, work: Coroutine[Any, Any, list[Seen]]) -
         leaving.cancel()
 
 
-async def _predicted(asked: Sequence[Asked], served: Mapping[str, Served], service: Service) -> list[Seen]:
+async def _predicted(asked: Sequence[Asked], names: Sequence[str], service: Service) -> list[Seen]:
     """Decodes all images, then asks for all rows at once, so that they may share a pass."""
-    loop = asyncio.get_running_loop()
-    prepared = await asyncio.gather(
-        *(loop.run_in_executor(service.decoders, _prepare, one, served, service) for one in asked)
-    )
-    rows = [
-        Row(image, served[name].key, one.attention)
-        for one, images in zip(asked, prepared, strict=True)
-        for name, image in zip(one.tasks, images, strict=True)
-    ]
-    found = iter(await service.batcher.ask(rows))
-    return [Seen(name=one.name, answers=[_answer(one, served[n], next(found)) for n in one.tasks]) for one in asked]
+    with ExitStack() as held:
+        served = _held(held, asked, names, service)
+        prepared = await _decoded(asked, served, service)
+        rows = [
+            Row(image, served[name].key, one.attention)
+            for one, images in zip(asked, prepared, strict=True)
+            for name, image in zip(one.tasks, images, strict=True)
+        ]
+        found = iter(await service.batcher.ask(rows))
+        return [Seen(name=one.name, answers=[_answer(one, served[n], next(found)) for n in one.tasks]) for one in asked]
+
+
+def _held(held: ExitStack, asked: Sequence[Asked], names: Sequence[str], service: Service) -> Mapping[str, Served]:
+    """The tasks by name, and room for the rows, both until `held` ends."""
+    try:
+        held.enter_context(service.batcher.room(sum(len(one.tasks) for one in asked)))
+        return held.enter_context(service.catalogue.lease(names))
+    except Full as error:
+        raise busy("full", f"this server is full: {error}") from error
+    except OptionError as error:  # the names were known a moment ago
+        raise ApiError(409, "task_left", f"one of {', '.join(names)} was removed meanwhile") from error
+
+
+async def _decoded(asked: Sequence[Asked], served: Mapping[str, Served], service: Service) -> list[list[Tensor]]:
+    """What `_prepare` answers for each. When this ends none is being decoded any more, whatever it ends with."""
+    decoding = [service.decoders.submit(_prepare, one, served, service) for one in asked]
+    waiting = [asyncio.wrap_future(one) for one in decoding]
+    try:
+        return await asyncio.gather(*waiting)
+    finally:
+        running = [one for one in decoding if not one.cancel() and not one.done()]
+        await asyncio.gather(*map(asyncio.wrap_future, running), return_exceptions=True)
 
 
 def _prepare(one: Asked, served: Mapping[str, Served], service: Service) -> list[Tensor]:

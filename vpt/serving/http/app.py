@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
@@ -13,16 +13,24 @@ from vpt.serving.http.batcher import Batcher
 from vpt.serving.http.catalogue import Catalogue
 from vpt.serving.http.errors import install
 from vpt.serving.http.follow import Follower
+from vpt.serving.http.hosts import Addressed
+from vpt.serving.http.limits import Bodies
 from vpt.serving.http.metrics import Metrics, Observed
 from vpt.serving.http.service import BEARER, Service
 from vpt.serving.http.settings import Settings
 from vpt.serving.predictor import Predictor
 
 
-def create_app(predictor: Predictor, settings: Settings | None = None, follower: Follower | None = None) -> FastAPI:
+def create_app(
+    predictor: Predictor,
+    settings: Settings | None = None,
+    follower: Follower | None = None,
+    hosts: Collection[str] = (),
+) -> FastAPI:
     """The application. What it shares is `app.state.service`; it works between its lifespan's two ends.
 
     predictor: its tasks are served under their names. follower: what else is served, and how that changes.
+    hosts: the only names by which it may be addressed; () takes any.
     The documents at /docs take their scripts from a CDN; /openapi.json and everything else need no network.
     """
     service = _service(predictor, settings or Settings(), follower)
@@ -30,6 +38,8 @@ def create_app(predictor: Predictor, settings: Settings | None = None, follower:
         title="vpt", description="One frozen backbone, many tasks, chosen image by image.", lifespan=_lifespan
     )
     app.state.service = service
+    if hosts:
+        app.add_middleware(Addressed, hosts=hosts)
     app.add_middleware(Observed, metrics=service.metrics)
     install(app)
     guarded = [BEARER] if service.settings.tokens else []
@@ -51,7 +61,7 @@ def _service(predictor: Predictor, settings: Settings, follower: Follower | None
     )
     metrics.watch(catalogue, batcher)
     decoders = ThreadPoolExecutor(settings.decoders, "vpt-decoder")
-    return Service(predictor, settings, catalogue, batcher, metrics, follower, decoders)
+    return Service(predictor, settings, catalogue, batcher, metrics, follower, decoders, Bodies(settings))
 
 
 @asynccontextmanager

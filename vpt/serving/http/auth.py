@@ -59,9 +59,9 @@ class Tokens:
             found[digest] = Caller(entry.name, tuple(entry.tasks), entry.admin)
         return cls(found)
 
-    def caller(self, token: str) -> Caller | None:
+    def caller(self, token: bytes) -> Caller | None:
         """Whose token this is. Every digest is compared, each in constant time, so that timing tells nothing."""
-        digest, found = hashlib.sha256(token.encode()).hexdigest().encode(), None
+        digest, found = hashlib.sha256(token).hexdigest().encode(), None
         for known, caller in self._callers.items():
             if hmac.compare_digest(known, digest):
                 found = caller
@@ -86,10 +86,10 @@ class _Entry(BaseModel):
     def digest(self, environment: Mapping[str, str], file: Path) -> str:
         if self.sha256 is not None:
             return self.sha256.lower()
-        secret = environment.get(self.env or "", "")
-        if not secret:
-            raise OptionError(f"{file}: {self.name!r} has its token in the variable {self.env}, which is not set")
-        return hashlib.sha256(secret.encode()).hexdigest()
+        secret = os.fsencode(environment.get(self.env or "", "")).strip()  # what reads a file leaves its last newline
+        if not secret:  # nor is the variable named: somebody may have put the secret in the place of its name
+            raise OptionError(f"{file}: {self.name!r} has its token in a variable that is not set (its field `env`)")
+        return hashlib.sha256(secret).hexdigest()
 
 
 class _File(BaseModel):

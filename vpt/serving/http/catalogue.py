@@ -10,9 +10,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vpt.errors import unknown
+from vpt.errors import OptionError, unknown
 from vpt.serving.predictor import Predictor
 from vpt.serving.task import Task
+
+LONGEST = 200
+"""Characters of a task's name; comparing longer ones would take long."""
+
+
+def check_name(name: str) -> None:
+    """Raise `OptionError` for a name that no request could ask for."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:  # a file's name of other bytes
+        raise OptionError(f"task name {name!r}; accepted: names in UTF-8") from error
+    if "," in name or name != name.strip() or not 1 <= len(name) <= LONGEST:
+        raise OptionError(
+            f"task name {name[:LONGEST]!r}; accepted: up to {LONGEST} characters without commas, which separate names "
+            "in requests, and without outer blanks"
+        )
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,9 @@ class Catalogue:
     """
 
     def __init__(self, predictor: Predictor) -> None:
+        """Raises `OptionError` as `check_name` does."""
+        for name in predictor.tasks:
+            check_name(name)
         self._predictor = predictor
         self._served = {n: Served(n, n, None, predictor.task(n)) for n in predictor.tasks}
         self._users: Counter[str] = Counter()
@@ -64,8 +83,9 @@ class Catalogue:
     def put(self, name: str, folder: Path, version: int | None = None) -> bool:
         """Serve the task saved in `folder`, in the place of what has that name; whether the name is new.
 
-        Raises as `Predictor.add` does; then all is as before.
+        Raises as `check_name` and `Predictor.add` do; then all is as before.
         """
+        check_name(name)
         key = f"{name}@{next(self._number)}"
         self._predictor.add(folder, name=key)
         with self._lock:
@@ -85,6 +105,8 @@ class Catalogue:
         """The tasks by name, kept in the predictor meanwhile. Raises `OptionError` for an unknown name."""
         with self._lock:
             held = {name: self._find(name) for name in names}
+            for served in held.values():
+                self._predictor.task(served.key)  # or somebody took it from the predictor itself
             self._users.update(served.key for served in held.values())
         try:
             yield held

@@ -52,27 +52,27 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every exception in the one shape."""
+    """Answer every refusal in the one shape; `Observed` does so for what nobody expected."""
     app.add_exception_handler(AnyHTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Exception, _failed)
 
 
-def _answer(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
+def clean(text: str) -> str:
+    """Text that can be sent: JSON and file names may hold halves of characters, which UTF-8 does not have."""
+    return text.encode(errors="replace").decode()
+
+
+def answer(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """A refusal in the one shape."""
+    return JSONResponse({"error": {"code": code, "message": clean(message)}}, status, headers)
 
 
 def _refused(request: Request, error: Any) -> JSONResponse:
     code = error.code if isinstance(error, ApiError) else http.HTTPStatus(error.status_code).name.lower()
-    return _answer(error.status_code, code, str(error.detail), error.headers)
+    return answer(error.status_code, code, str(error.detail), error.headers)
 
 
 def _invalid(request: Request, error: Any) -> JSONResponse:
     """The fields and what is wrong with them; never what was given, which may be megabytes, or a secret."""
-    faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-    return _answer(422, "invalid", some(faults))
-
-
-def _failed(request: Request, error: Exception) -> JSONResponse:
-    """What went wrong is for the log, where whatever runs the application writes it, and for nobody else."""
-    return _answer(500, "failed", "the server failed; its log says why")
+    faults = [f"{'.'.join(map(str, fault['loc']))[:100]}: {fault['msg']}"[:200] for fault in error.errors()]
+    return answer(422, "invalid", some(faults))

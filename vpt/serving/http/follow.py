@@ -8,6 +8,7 @@ from collections.abc import Hashable
 
 from vpt.errors import ArtifactError, OptionError, VptError
 from vpt.serving.http.catalogue import Catalogue
+from vpt.serving.http.errors import clean
 from vpt.serving.http.sources import Edition, Source
 
 _log = logging.getLogger(__name__)
@@ -21,8 +22,12 @@ class Follower:
     """
 
     def __init__(self, source: Source, *, poll: float = 5.0) -> None:
+        """Raises `OptionError` for a `poll` that is no time to wait."""
+        if not 0 < poll <= threading.TIMEOUT_MAX:
+            raise OptionError(f"poll is {poll!r}; accepted: seconds above 0")
         self._source, self._poll = source, poll
-        self._known: dict[str, Edition] = {}  # tried last, by task: loaded, or a problem
+        self._settled: dict[str, Edition] = {}  # tried last, by task, and not to be tried again: loaded, or at fault
+        self._followed: set[str] = set()  # what the catalogue has from the source
         self._by_hand: set[str] = set()
         self._turn = threading.Lock()  # loading takes long, and one at a time
         self._end, self._loaded = threading.Event(), threading.Event()
@@ -53,7 +58,7 @@ class Follower:
         """
         with self._turn:
             edition = self._source.edition(name, version)
-            if name not in self._catalogue.names or self._known.get(name) != edition or name in self._problems:
+            if name not in self._catalogue.names or self._settled.get(name) != edition or name in self._problems:
                 self._load_or_refuse(name, edition)
             self._by_hand.discard(name)
             if version is not None:
@@ -82,30 +87,39 @@ class Follower:
         """Serve what is wanted; whether that is settled, and not to be tried again."""
         with self._turn:
             wanted = self._source.wanted()
-            for name in sorted(self._known.keys() - wanted.keys() - self._by_hand):
-                if name in self._catalogue.names:
+            for name in sorted((self._followed | self._problems.keys()) - wanted.keys() - self._by_hand):
+                if name in self._followed:
                     self._catalogue.drop(name)
                 self._forget(name)
-                _log.info("%s is served no longer", name)
+                _log.info("%s is served no longer", clean(name))
         for name, edition in wanted.items():
             if self._end.is_set():
                 break
             with self._turn:
-                if name not in self._by_hand and self._known.get(name) != edition:
-                    self._try(name, edition)
-        return all(name in self._known or name in self._by_hand for name in wanted)
+                if name not in self._by_hand and self._settled.get(name) != edition:
+                    self._renew(name)
+        return all(name in self._by_hand or self._settled.get(name) == wanted[name] for name in wanted)
+
+    def _renew(self, name: str) -> None:
+        """Load what is wanted of a task now: what was wanted a moment ago may be older than what was put by hand."""
+        try:
+            edition = self._source.edition(name, None)
+        except OptionError:  # nothing any more, which the next look will find
+            return
+        if self._settled.get(name) != edition:
+            self._try(name, edition)
 
     def _try(self, name: str, edition: Edition) -> None:
         """Load a task; where that fails, it is this task's problem alone, and settled if the task is at fault."""
         try:
             self._load(name, edition)
         except Exception as error:  # a file system or a device may raise anything
-            self._known.pop(name, None)
+            self._settled.pop(name, None)
             if isinstance(error, VptError):
-                self._known[name] = edition
+                self._settled[name] = edition
             before = "its version before is served on" if name in self._catalogue.names else "it is not served"
             self._problems[name] = f"{_called(edition)} does not load, {before}: {error}"
-            _log.warning("%s: %s", name, self._problems[name])
+            _log.warning("%s: %s", clean(name), clean(self._problems[name]))
 
     def _load_or_refuse(self, name: str, edition: Edition) -> None:
         try:
@@ -114,15 +128,15 @@ class Follower:
             raise ArtifactError(f"{name}, {_called(edition)}, cannot be served: {error}") from error
 
     def _load(self, name: str, edition: Edition) -> None:
-        if "," in name:
-            raise OptionError(f"task name {name!r}; accepted: without commas, which separate names in requests")
         self._catalogue.put(name, self._source.open(name, edition), edition.number)
-        self._known[name] = edition
+        self._followed.add(name)
+        self._settled[name] = edition
         self._problems.pop(name, None)
-        _log.info("%s: %s is served", name, _called(edition))
+        _log.info("%s: %s is served", clean(name), _called(edition))
 
     def _forget(self, name: str) -> None:
-        self._known.pop(name, None)
+        self._followed.discard(name)
+        self._settled.pop(name, None)
         self._problems.pop(name, None)
 
     @property

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Form, Request
 
 from vpt.errors import DataError
 from vpt.serving.http.answers import Asked, answered
-from vpt.serving.http.errors import ApiError, documented
+from vpt.serving.http.errors import ApiError, clean, documented
 from vpt.serving.http.schemas import Predicted, PredictForm, PredictItems
 from vpt.serving.http.service import Door, TheCaller, TheService
 
@@ -42,6 +42,8 @@ async def predict(
     caller: TheCaller,
 ) -> Predicted:
     """Answer images sent as files, each for every task."""
+    if sum(field.count(",") for field in form.task) > service.settings.max_parts:
+        raise ApiError(422, "number_of_tasks", f"the form has more than {service.settings.max_parts:,} tasks")
     tasks = _once(part.strip() for field in form.task for part in field.split(","))
     asked = [
         Asked(_called(file.filename, i), file.file.read, tasks, form.top, form.logits, form.attention)
@@ -68,7 +70,7 @@ def _once(names: Iterable[str]) -> list[str]:
 
 
 def _called(name: str | None, number: int) -> str:
-    return name[:200] if name else f"image {number}"
+    return clean(name[:200]) if name else f"image {number}"
 
 
 def _in_base64(text: str, name: str) -> Callable[[], bytes]:

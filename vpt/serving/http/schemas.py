@@ -107,6 +107,7 @@ class TaskList(BaseModel):
 
     tasks: list[TaskSummary]
     problems: list[Problem]
+    max_tasks: Annotated[int, Field(description="Most tasks that a request may ask of an image.")]
 
 
 class PutTask(_Asked):

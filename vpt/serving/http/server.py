@@ -35,8 +35,10 @@ def run(
     """Serve until SIGTERM or SIGINT, then answer what was taken, for `grace` seconds at most; a second signal ends it.
 
     port: 0 for a free one. started: told the address once it answers.
-    Raises `OptionError` where the address cannot be had.
+    Raises `OptionError` where the address cannot be had, or `grace` is no time.
     """
+    if not grace >= 0:
+        raise OptionError(f"grace is {grace!r}; accepted: seconds from 0")
     listener = _listen(host, port)
     config = uvicorn.Config(
         app, http=_Punctual, ws="none", log_config=None, access_log=False, server_header=False, proxy_headers=False,
@@ -82,7 +84,10 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to stop."""
-        over = self._service.metrics.answering == 0 or time.monotonic() > self._deadline
+        late = time.monotonic() > self._deadline
+        if late:
+            self._service.bodies.close()
+        over = self._service.metrics.answering == 0 or late
         self.should_exit = self.should_exit or (self._service.draining and over)
         return await super().on_tick(counter)
 

@@ -14,16 +14,13 @@ from fastapi.security import HTTPBearer
 from vpt.errors import OptionError, nearest
 from vpt.serving.http.auth import ANYONE, Caller
 from vpt.serving.http.batcher import Batcher
-from vpt.serving.http.catalogue import Catalogue, Served
+from vpt.serving.http.catalogue import LONGEST, Catalogue, Served
 from vpt.serving.http.errors import ApiError, busy
 from vpt.serving.http.follow import Follower
-from vpt.serving.http.limits import limited
+from vpt.serving.http.limits import Bodies
 from vpt.serving.http.metrics import Metrics
 from vpt.serving.http.settings import Settings
 from vpt.serving.predictor import Predictor
-
-LONGEST = 200
-"""Characters of a task's name that is looked for; comparing longer ones would take long."""
 
 BEARER = Depends(HTTPBearer(auto_error=False, description="A token of the server's `--tokens` file, where it has one."))
 """Says in the schema that tokens are taken; `Door` is what checks them."""
@@ -40,6 +37,7 @@ class Service:
     metrics: Metrics
     follower: Follower | None
     decoders: ThreadPoolExecutor
+    bodies: Bodies
     draining: bool = field(default=False)
 
     @property
@@ -52,7 +50,8 @@ class Service:
         if self.settings.tokens is None:
             return ANYONE
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        caller = self.settings.tokens.caller(token.strip()) if scheme.lower() == "bearer" else None
+        sent = token.encode("latin-1").strip()  # the header's bytes
+        caller = self.settings.tokens.caller(sent) if scheme.lower() == "bearer" else None
         if caller is None:
             hint = {"WWW-Authenticate": "Bearer"}
             raise ApiError(401, "unauthorized", "this server needs a token: Authorization: Bearer TOKEN", hint)
@@ -71,9 +70,8 @@ class Door(APIRoute):
             if service.draining:
                 raise busy("draining", "this server is stopping")
             request.state.caller = service.caller(request)
-            most, seconds = service.settings.max_upload, service.settings.body_timeout
-            receive = limited(request.receive, request.headers, most, seconds)
-            return await handle(Request(request.scope, receive))
+            with service.bodies.limited(request.receive, request.headers) as receive:
+                return await handle(Request(request.scope, receive))
 
         return enter
 

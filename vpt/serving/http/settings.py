@@ -21,7 +21,8 @@ class Settings:
     max_batch: most rows (an image for a task) of one forward pass; 1 is without batching.
     max_wait_ms: milliseconds that a batch waits for more rows once its first is there.
     max_queue: most rows that are in the house, from acceptance to answer; more are refused with 503.
-    max_upload: bytes of a request's body. max_pixels: H × W of an image.
+    max_upload: bytes of a request's body. max_inflight: bytes of all bodies that are here; more are refused with 503.
+    max_pixels: H × W of an image; one takes up to some 25 bytes a pixel while it is decoded.
     max_images, max_tasks: images of a request, and tasks of an image.
     timeout: seconds from a request's acceptance to its answer. body_timeout: seconds for its body to arrive.
     decoders: threads that decode images.
@@ -32,12 +33,13 @@ class Settings:
     max_wait_ms: float = 2.0
     max_queue: int = 1024
     max_upload: int = 32 * MEBIBYTE
-    max_pixels: int = 50_000_000
+    max_inflight: int = 256 * MEBIBYTE
+    max_pixels: int = 25_000_000
     max_images: int = 16
     max_tasks: int = 32
     timeout: float = 30.0
     body_timeout: float = 60.0
-    decoders: int = 4
+    decoders: int = 2
     tokens: Tokens | None = None
 
     def __post_init__(self) -> None:
@@ -46,8 +48,15 @@ class Settings:
             for f in fields(self)
             if f.name != "tokens" and not _fits(getattr(self, f.name), f.name, f.default)
         ]
+        if not wrong and self.max_inflight < self.max_upload:
+            wrong = [f"max_inflight={self.max_inflight}; accepted: from max_upload, which is {self.max_upload}"]
         if wrong:
             raise OptionError("settings: " + "; ".join(wrong))
+
+    @property
+    def max_parts(self) -> int:
+        """Commas and opening brackets of a JSON document: several times those of the largest request."""
+        return 1000 + 10 * self.max_images * (self.max_tasks + 10)
 
 
 def _fits(value: Any, name: str, default: Any) -> bool:

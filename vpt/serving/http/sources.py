@@ -45,7 +45,7 @@ def source_of(url: str | Path) -> Source:
         library.tasks()
     except ArtifactError:
         folder = SavedTasks(Path(url))
-        if not folder.wanted():
+        if not Path(url).is_dir() or not folder.wanted():
             raise
         return folder
     return Approved(library)
@@ -63,8 +63,7 @@ class Approved:
 
     def wanted(self) -> dict[str, Edition]:
         """Tasks with an approved version."""
-        current = {name: self._library.current(name) for name in self._library.tasks()}
-        return {name: Edition(version.number, version.digest) for name, version in current.items() if version}
+        return {name: Edition(version.number, version.digest) for name, version in self._library.standing().items()}
 
     def edition(self, name: str, number: int | None) -> Edition:
         """An approved version."""
@@ -81,7 +80,10 @@ class Approved:
 
 
 class SavedTasks:
-    """Artefacts, or finished runs, in a folder, by the names of theirs."""
+    """Artefacts, or finished runs, in a folder, by the names of theirs; hidden ones are somebody's unfinished copies.
+
+    Every method raises `OSError` where the folder is not there: a disk that is away retires no task.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -108,12 +110,10 @@ class SavedTasks:
         return self._places()[name]
 
     def _places(self) -> dict[str, Path]:
-        if not self._folder.is_dir():
-            return {}
         found = {}
         for place in sorted(self._folder.iterdir()):
             inside = next((p for p in (place, place / "artifact") if is_artifact(p)), None)
-            if inside is not None:
+            if inside is not None and not place.name.startswith("."):
                 found[place.name] = inside
         return found
 

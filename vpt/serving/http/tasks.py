@@ -12,7 +12,7 @@ from fastapi import APIRouter, Response
 
 from vpt.errors import OptionError, VptError
 from vpt.serving.http.catalogue import Served
-from vpt.serving.http.errors import ApiError, documented
+from vpt.serving.http.errors import ApiError, clean, documented
 from vpt.serving.http.schemas import Problem, PutTask, TaskDetails, TaskList, TaskSummary
 from vpt.serving.http.service import Door, TheAdmin, TheCaller, TheService, allow, find
 
@@ -31,7 +31,8 @@ async def list_tasks(service: TheService, caller: TheCaller) -> TaskList:
     problems = sorted(service.catalogue.problems.items())
     return TaskList(
         tasks=tasks,
-        problems=[Problem(name=name, message=message) for name, message in problems if caller.may(name)],
+        problems=[Problem(name=clean(name), message=clean(message)) for name, message in problems if caller.may(name)],
+        max_tasks=min(service.settings.max_tasks, service.settings.max_queue),
     )
 
 

@@ -35,7 +35,7 @@ function waiting() {
 }
 
 async function answer(picture) {
-  const names = picture.missing(tasks.chosen);
+  const names = picture.missing(tasks.chosen).slice(0, tasks.atOnce); // the rest in further turns
   const begun = performance.now();
   try {
     const answers = await predict(picture.file, names);

@@ -10,6 +10,7 @@ export class TaskList {
   #rows = new Map(); // by name: the task as the server lists it, its line and its box
   #remembered = new Set(JSON.parse(sessionStorage.getItem(CHOSEN) ?? "[]"));
   #changed;
+  atOnce = 1; // tasks that one request may ask for
 
   /** changed: called when someone chose otherwise. */
   constructor(changed) {
@@ -32,7 +33,8 @@ export class TaskList {
   /** Asks the server again. Throws a `Refusal`; the list then stays as it is. */
   async load() {
     const before = this.chosen;
-    const { tasks, problems } = await ask("v1/tasks");
+    const { tasks, problems, max_tasks } = await ask("v1/tasks");
+    this.atOnce = max_tasks;
     this.#rows = new Map(tasks.map((task) => [task.name, this.#row(task)]));
     byId("tasks").replaceChildren(...[...this.#rows.values()].map(({ line }) => line));
     if (tasks.length === 1) this.#remembered.add(tasks[0].name);

@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from support.small_runs import small
 from typer.testing import CliRunner
 
+from vpt.artifacts import read, save
 from vpt.artifacts.library import Library
+from vpt.artifacts.library.store import LocalStore
 from vpt.cli.main import app, main
-from vpt.runs.run import run
+from vpt.methods import tune
+from vpt.runs.config import BackboneConfig
+from vpt.runs.prepare import prepare_backbone
 
 DIGITS = ["--data", "digits", "--option", "train=40", "--option", "val=20", "--option", "test=30"]
 
@@ -24,19 +27,22 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A second run on the same digits."""
-    folder = tmp_path_factory.mktemp("second") / "run"
-    run(small(folder, "train.epochs=1", "method.options.length=1"), quiet=True)
-    return folder
+def second(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
+    """A second task on the same digits, untrained, that says of itself what a run of one epoch would."""
+    manifest = read(finished / "artifact")
+    backbone = prepare_backbone(BackboneConfig("embedded", image_size=16, pretrained=False))
+    model = tune(backbone, "deep", length=1, num_classes=10)
+    told = {**manifest.provenance, "train": {**manifest.part("train"), "epochs": 1}}
+    return save(model, tmp_path_factory.mktemp("second") / "task", classes=manifest.classes, provenance=told)
 
 
 @pytest.fixture
 def two(url: Path, finished: Path, second: Path) -> Library:
     """Two drafts of one task."""
-    output("add", finished, "--task", "digits", "--why", "first", "--by", "ann")
-    output("add", second, "--task", "digits", "--why", "shorter", "--by", "bob")
-    return Library(url)
+    library = Library(url)
+    library.add(finished / "artifact", "digits", why="first", by="ann")
+    library.add(second, "digits", why="shorter", by="bob")
+    return library
 
 
 def output(*arguments: str | Path) -> str:
@@ -51,12 +57,14 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple
     return int(caught.value.code or 0), capsys.readouterr().err
 
 
-def test_from_a_run_to_what_is_served_and_back(two: Library) -> None:
+def test_from_a_run_to_what_is_served_and_back(url: Path, finished: Path, second: Path) -> None:
+    for folder, why, by in ((finished, "first", "ann"), (second, "shorter", "bob")):
+        output("add", folder, "--task", "digits", "--why", why, "--by", by)
     assert output("approve", "digits", "1") == "digits 1: current\n"
     assert output("approve", "digits", "--why", "smaller") == "digits 2: current\n"
     assert "digits 1: current" in output("rollback", "digits", "--why", "worse")
     assert output("retire", "digits", "1", "--why", "old") == "digits 1: retired\n"
-    assert two.current("digits") is None
+    assert Library(url).current("digits") is None
     told = output("log", "digits")
     for part in ("ann", "bob", "shorter", "smaller", "back to 1", "nothing was checked"):
         assert part in told
@@ -77,6 +85,17 @@ def test_versions_are_listed_and_shown(two: Library, finished: Path) -> None:
         assert part in shown
     assert [e["action"] for e in json.loads(output("show", "digits", "1", "--json"))["history"]] == ["add", "approve"]
     assert "shorter" in output("show", "digits", "2")
+    two.approve("digits", 2)
+    two.rollback("digits", why="worse on Mondays")
+    for number in ("1", "2"):  # that which came back, and that which went
+        assert "worse on Mondays" in output("show", "digits", number)
+
+
+def test_versions_are_listed_from_one_look_at_the_log(two: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, listed = [], LocalStore.listed
+    monkeypatch.setattr(LocalStore, "listed", lambda store, folder: looks.append(folder) or listed(store, folder))
+    output("list")
+    assert looks == ["log"]
 
 
 def test_the_same_files_are_said_to_be_there(two: Library, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

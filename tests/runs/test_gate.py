@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.libraries import GATE
 
-from vpt.artifacts import read
+from vpt import backbones
+from vpt.artifacts import read, save
 from vpt.artifacts.library import Library
 from vpt.errors import DataError, OptionError, WeightsUnavailable
+from vpt.methods import tune
 from vpt.runs import gate as gates
-from vpt.runs.config import DataConfig
-from vpt.runs.gate import Gate, Where, approve, requirements, set_gate
+from vpt.runs.config import BackboneConfig, DataConfig
+from vpt.runs.gate import Gate, Where, approve, check, requirements, set_gate
+from vpt.runs.prepare import prepare_backbone
 from vpt.runs.run import METRICS
 
 DIGITS = DataConfig("embedded", "digits", options={"train": 40, "val": 20, "test": 30})
@@ -37,7 +41,10 @@ def test_a_version_that_reaches_what_is_asked_is_approved_with_its_figures(libra
     assert approve(library, "digits", 1, why="good", by="ann").state == "approved"
     entry = library.log()[-1]
     figures = {name: measured[name] for name in METRICS}
-    assert entry.facts["checks"] == {"gate": 3, "figures": figures, "against": None, "failed": [], "forced": False}
+    assert entry.facts["checks"] == {
+        "gate": 3, "digest": library.version("digits", 1).digest, "current": None, "figures": figures, "against": None,
+        "failed": [], "forced": False,
+    }  # fmt: skip
 
 
 def test_a_version_below_is_refused_with_its_figures_unless_it_is_forced(library: Library) -> None:
@@ -70,10 +77,55 @@ def test_a_version_must_not_be_much_worse_than_the_current_one(
     set_gate(library, "digits", DIGITS, {}, not_worse=0.03)
     if passes:
         approve(library, "digits", 2)
-        assert library.log()[-1].facts["checks"]["against"] == {"version": 1, "figures": figures[1]}
+        checks = library.log()[-1].facts["checks"]
+        assert (checks["current"], checks["against"]) == (1, figures[1])
     else:
         with pytest.raises(OptionError, match=r"accuracy is 0.5000, and 0.5400 with digits 1, which is current"):
             approve(library, "digits", 2)
+
+
+def test_what_was_compared_with_an_earlier_version_is_measured_again(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gates, "_measure", lambda *_: dict.fromkeys(METRICS, 0.5))
+    set_gate(library, "digits", DIGITS, {}, not_worse=0.03)
+    found = check(library, "digits", 2)
+    approve(library, "digits", 1)
+    with pytest.raises(OptionError, match="measure again"):
+        library.approve("digits", 2, checks=found)
+    assert approve(library, "digits", 2).state == "approved"
+
+
+def test_a_backbone_that_is_named_is_that_of_the_version_and_not_of_another(library: Library, tmp_path: Path) -> None:
+    classes = library.version("digits", 1).classes
+    files = {"name": "embedded", "image_size": 16, "pretrained": False}  # what the artefact says, whose weights moved
+    weights = Path(backbones.__file__).with_name("embedded_vit.safetensors")
+    backbone = prepare_backbone(BackboneConfig("embedded", weights, image_size=16))
+    model = tune(backbone, "linear", num_classes=10)
+    library.add(save(model, tmp_path / "elsewhere", classes=classes, provenance={"backbone": files}), "digits")
+    approve(library, "digits", 1)
+    set_gate(library, "digits", DIGITS, {}, not_worse=1.0)
+    approve(library, "digits", 3, where=Where(checkpoint=weights))
+    assert library.log()[-1].facts["checks"]["against"].keys() == {*METRICS}
+
+
+def test_a_backbone_that_is_named_is_that_of_all_that_are_bound_to_the_same(tmp_path: Path) -> None:
+    library = Library(tmp_path / "library")
+    model = tune(prepare_backbone(BackboneConfig("embedded")), "linear", num_classes=10)
+    for name in ("a", "b"):
+        classes, told = [str(c) for c in range(10)], {"told": name}
+        library.add(save(model, tmp_path / name, classes=classes, provenance=told), "digits")
+    library.approve("digits", 1)
+    set_gate(library, "digits", DIGITS, {}, not_worse=0.0)
+    assert approve(library, "digits", 2, where=Where(backbone="embedded")) == library.current("digits")
+
+
+def test_a_gate_that_cannot_be_understood_is_forced_like_one_that_cannot_be_measured(library: Library) -> None:
+    library.set_gate("digits", {**GATE, "data": {"source": "embedded", "later": 1}})
+    with pytest.raises(OptionError, match=r"data\.later: no such field"):
+        approve(library, "digits", 1)
+    approve(library, "digits", 1, why="the fair opens", force=True)
+    assert library.log()[-1].facts["checks"]["failed"][0].startswith("not measured: ")
 
 
 def test_other_images_than_the_gates_are_refused(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,6 +171,7 @@ def test_a_gate_comes_back_from_the_log(library: Library, tmp_path: Path, monkey
         (["acuracy>=0.8"], "did you mean 'accuracy'"),
         (["accuracy>=80"], "from 0 to 1"),
         (["accuracy>=1e"], "from 0 to 1"),
+        (["accuracy>=0.8", "accuracy>=0.1"], "each metric once"),
     ],
 )
 def test_requirements_that_cannot_be_are_explained(texts: list[str], said: str) -> None:

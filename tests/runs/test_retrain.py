@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from vpt.artifacts import read, save
 from vpt.artifacts.library import Library
 from vpt.errors import OptionError
 from vpt.methods import tune
-from vpt.runs.config import BackboneConfig
+from vpt.runs.config import BackboneConfig, CardConfig
 from vpt.runs.retrain import configuration, retrain, stale, stale_subjects, subject
 
 OLD = BackboneConfig("embedded", image_size=16, pretrained=False)
@@ -87,6 +88,11 @@ def test_it_is_trained_as_before(library: Library, tmp_path: Path) -> None:
     assert {k: v for k, v in new.provenance.items() if k not in aside} == {
         k: v for k, v in old.provenance.items() if k not in aside
     }
+
+
+def test_what_the_card_says_is_said_again(library: Library) -> None:
+    said = replace(read(library.open("digits", 1)), licence="MIT", intended_use="Digits on parcels")
+    assert configuration(said, NEW, "digits 1").card == CardConfig("MIT", "Digits on parcels")
 
 
 def test_what_cannot_be_trained_anew_is_explained(library: Library, tmp_path: Path) -> None:

@@ -50,8 +50,8 @@ def add(
     \b
     vpt library add runs/digits-deep --task digits --why "first" --library tasks/
     """
+    from vpt.artifacts import find_artifact
     from vpt.artifacts.library.entry import now
-    from vpt.runs.record import find_artifact
 
     opened, begun = library_at(url), now()
     version = opened.add(find_artifact(run), task, why=why, by=by)
@@ -69,7 +69,9 @@ def approve(
     by: By = None,
     force: Annotated[bool, typer.Option("--force", help="Whatever the gate finds; needs --why.")] = False,
     root: Annotated[Path | None, typer.Option(help="Where the gate's images lie now.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="The backbone, where the artefact does not say.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="The version's backbone, where the artefact does not say.")
+    ] = None,
     checkpoint: Checkpoint = None,
     tokenizer: Tokenizer = None,
 ) -> None:
@@ -199,4 +201,4 @@ def _data(data: str, root: Path | None, options: list[str]) -> DataConfig:
 
 
 def _tell(library: Library, version: Version) -> None:
-    print(f"{version}: {standing(library, version)}")
+    print(f"{version}: {standing(library.state(version.task), version)}")

@@ -10,7 +10,7 @@ import typer
 from vpt.errors import OptionError
 
 if TYPE_CHECKING:
-    from vpt.artifacts.library import Library, Version
+    from vpt.artifacts.library import Library, TaskState, Version
 
 Url = Annotated[
     str, typer.Option("--library", envvar="VPT_LIBRARY", help="A folder, or a URL such as s3://bucket/tasks.")
@@ -42,14 +42,11 @@ def newest_draft(library: Library, task: str) -> int:
     return drafts[-1]
 
 
-def shown(library: Library, task: str, number: int | None) -> Version:
+def shown(state: TaskState, task: str, number: int | None) -> Version:
     """The version named, or else the current one, or else the newest."""
-    if number is not None:
-        return library.version(task, number)
-    return library.current(task) or library.versions(task)[-1]
+    return state.version(task, number) if number is not None else state.current or state.versions[-1]
 
 
-def standing(library: Library, version: Version) -> str:
-    """Its state in a word, "current" where it is the one that is served."""
-    current = library.current(version.task)
-    return "current" if current is not None and current.number == version.number else version.state
+def standing(state: TaskState, version: Version) -> str:
+    """The state of a version of a task in a word, "current" where it is the one that is served."""
+    return "current" if version.number == state.current_number else version.state

@@ -23,20 +23,19 @@ from vpt.errors import ArtifactError, some
 from vpt.runs.console import facts, note, table
 
 if TYPE_CHECKING:
-    from vpt.artifacts.library import Difference, Entry, Library, Version
+    from vpt.artifacts.library import Difference, Entry, TaskState, Version
 
 
 def list_versions(url: Url, json: Json = False) -> None:
     """List all versions of all tasks."""
-    opened = library_at(url)
-    versions = [version for task in opened.tasks() for version in opened.versions(task)]
+    versions = [(state, version) for state in library_at(url).states().values() for version in state.versions]
     if json:
-        _print([_with_standing(opened, version) for version in versions])
+        _print([_with_standing(state, version) for state, version in versions])
         return
     rows = [
-        [v.task, str(v.number), standing(opened, v), v.method, v.backbone or "-", str(v.num_classes), _accuracy(v),
+        [v.task, str(v.number), standing(state, v), v.method, v.backbone or "-", str(v.num_classes), _accuracy(v),
          f"{v.bytes:,}", v.added[:19], v.by]
-        for v in versions
+        for state, v in versions
     ]  # fmt: skip
     table(["task", "version", "state", "method", "backbone", "classes", "accuracy", "bytes", "added", "by"], rows)
 
@@ -44,18 +43,19 @@ def list_versions(url: Url, json: Json = False) -> None:
 def show(url: Url, task: Task, number: Number = None, json: Json = False) -> None:
     """Show one version, by default the current one: what it is, what was measured, and what became of it."""
     opened = library_at(url)
-    version = shown(opened, task, number)
-    gate = opened.gate(task)
-    history = [entry for entry in opened.log(task) if entry.version == version.number]
+    state = opened.state(task)
+    version = shown(state, task, number)
+    history = [entry for entry in opened.log(task) if version.number in (entry.version, entry.facts.get("to"))]
     if json:
-        known = {"gate": gate and gate.facts["gate"], "history": [entry.to_dict() for entry in history]}
-        _print({**_with_standing(opened, version), **known})
+        gate = state.gate and state.gate.facts["gate"]
+        known = {"gate": gate, "history": [entry.to_dict() for entry in history]}
+        _print({**_with_standing(state, version), **known})
         return
     origin = {} if version.origin is None else {"retrained from": str(version.origin)}
     facts(
         str(version),
         {
-            "state": standing(opened, version),
+            "state": standing(state, version),
             "method": version.method,
             "backbone": version.backbone or "-",
             "fingerprint": version.fingerprint,
@@ -66,7 +66,7 @@ def show(url: Url, task: Task, number: Number = None, json: Json = False) -> Non
             "bytes": f"{version.bytes:,}",
             "digest": version.digest,
             **origin,
-            "gate": _gate(gate),
+            "gate": _gate(state.gate),
         },
     )
     _table_of(history)
@@ -126,7 +126,7 @@ def verify(
     if faults:
         raise ArtifactError("\n".join([f"{url}: {len(faults)} faults:", *faults]))
     if not json:
-        versions = sum(len(opened.versions(task)) for task in opened.tasks())
+        versions = sum(len(state.versions) for state in opened.states().values())
         print(f"{url}: whole, {opened.head()} entries, {versions} versions")
 
 
@@ -145,10 +145,11 @@ def stale(
     opened = library_at(url)
     config = BackboneConfig(backbone, checkpoint, image_size, tokenizer=tokenizer)
     found = find(opened, config)
+    states = opened.states()
     if json:
-        _print([{**_with_standing(opened, one.version), "differs": one.why} for one in found])
+        _print([{**_with_standing(states[one.version.task], one.version), "differs": one.why} for one in found])
     elif found:
-        rows = [[str(one.version), standing(opened, one.version), one.why] for one in found]
+        rows = [[str(one.version), standing(states[one.version.task], one.version), one.why] for one in found]
         table(["version", "state", "what differs"], rows)
     else:
         print(f"no version is bound to another backbone than {backbone}")
@@ -160,8 +161,8 @@ def _print(content: Any) -> None:
     print(dumps(content, indent=1))
 
 
-def _with_standing(library: Library, version: Version) -> dict[str, Any]:
-    return {**version.to_dict(), "current": standing(library, version) == "current"}
+def _with_standing(state: TaskState, version: Version) -> dict[str, Any]:
+    return {**version.to_dict(), "current": version.number == state.current_number}
 
 
 def _table_of(entries: list[Entry]) -> None:
@@ -190,7 +191,7 @@ def _checks(checks: dict[str, Any] | None) -> str:
     """What an approval rests on."""
     if checks is None:
         return "nothing was checked"
-    measured = ", ".join(f"{name} {value:.2%}" for name, value in checks.get("figures", {}).items())
+    measured = ", ".join(f"{name} {value:.2%}" for name, value in checks["figures"].items())
     if not checks["failed"]:
         return f"passed: {measured}"
     return f"{'forced, failed' if checks['forced'] else 'failed'}: {'; '.join(checks['failed'])}"
@@ -205,7 +206,7 @@ def _gate(entry: Entry | None) -> str:
     if gate["not_worse"] is not None:
         asked.append(f"none more than {gate['not_worse']:g} below the current version's")
     data = gate["data"]
-    where = ":".join(part for part in (data["source"], data["name"]) if part)
+    where = ":".join(str(data[part]) for part in ("source", "name") if data.get(part))
     return f"{', '.join(asked)}, on {gate['images']:,} images ({gate['split']}) of {where}"
 
 

@@ -25,8 +25,7 @@ def push(
 
     The token is that of HF_TOKEN, or of `hf auth login`.
     """
-    from vpt.artifacts import hub
-    from vpt.runs.record import find_artifact
+    from vpt.artifacts import find_artifact, hub
 
     commit = hub.push(find_artifact(run), repository, private=not public, branch=branch, message=message)
     note(f"vpt pull {repository} --revision {commit}")

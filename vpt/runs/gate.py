@@ -51,7 +51,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Where:
-    """Where images and backbones lie now, if not where the gate and the artefact say."""
+    """Where the gate's images lie now, and the backbone of what is to be approved, if not where their records say."""
 
     root: Path | None = None
     backbone: str | None = None
@@ -71,6 +71,8 @@ def requirements(texts: Sequence[str]) -> dict[str, float]:
             raise OptionError(f"{text!r} is no requirement; accepted: METRIC>=NUMBER, e.g. 'accuracy>=0.8'")
         if match[1] not in METRICS:
             raise unknown("metric", match[1], METRICS)
+        if match[1] in found:
+            raise OptionError(f"{text!r} given, and {match[1]} >= {found[match[1]]:g} too; accepted: each metric once")
         found[match[1]] = _fraction(text, match[2])
     return found
 
@@ -121,23 +123,24 @@ def approve(
 def check(
     library: Library, task: str, number: int, *, force: bool = False, where: Where = HERE
 ) -> dict[str, Any] | None:
-    """What a version reaches on the gate of its task: `{"gate", "figures", "against", "failed", "forced"}`, JSON-able.
+    """What a version reaches on the gate of its task, JSON-able; None where there is no gate.
 
-    gate: the entry of the log that set it; figures: each of `METRICS`; against: `{"version", "figures"}` of the current
-    version, where it was compared; failed: what is not as asked for, in words. None where there is no gate.
-    With `force` what cannot be measured is a failure, too; else it is an error.
+    gate: the entry of the log that set it; digest: of the version; current: the number of the one that was current.
+    figures: each of `METRICS`; against: those of the current version, where it was compared; failed: what is not as
+    asked for, in words; forced. With `force` what cannot be measured is a failure, too; else it is an error.
     """
-    version, entry = library.version(task, number), library.gate(task)
+    state = library.state(task)
+    version, entry = state.version(task, number), state.gate
     if entry is None:
         return None
-    gate = Gate.from_dict(entry.facts["gate"])
     try:
-        result = _examine(library, version, gate, where)
+        result = _examine(library, version, state.current, Gate.from_dict(entry.facts["gate"]), where)
     except VptError as error:
         if not force:
             raise
         result = Examined(failed=[f"not measured: {error}"])
-    return {"gate": entry.number, **asdict(result), "forced": force}
+    facts = {"gate": entry.number, "digest": version.digest, "current": state.current_number}
+    return {**facts, **asdict(result), "forced": force}
 
 
 @dataclass
@@ -145,11 +148,11 @@ class Examined:
     """What was measured, and what of it is not as asked for; as `check` answers."""
 
     figures: dict[str, float] = field(default_factory=dict)
-    against: dict[str, Any] | None = None
+    against: dict[str, float] | None = None
     failed: list[str] = field(default_factory=list)
 
 
-def _examine(library: Library, version: Version, gate: Gate, where: Where) -> Examined:
+def _examine(library: Library, version: Version, current: Version | None, gate: Gate, where: Where) -> Examined:
     data = gate.data if where.root is None else replace(gate.data, root=where.root)
     found = images(data, gate.split)
     if found.digest() != gate.digest:
@@ -161,13 +164,12 @@ def _examine(library: Library, version: Version, gate: Gate, where: Where) -> Ex
     for name, least in gate.require.items():
         if result.figures[name] < least:
             result.failed.append(f"{name} is {result.figures[name]:.4f}, and must be {least:g} or more")
-    current = library.current(version.task)
-    if gate.not_worse is not None and current is not None and current.number != version.number:
-        theirs = _measure(library, current, found, where)
-        result.against = {"version": current.number, "figures": theirs}
+    if gate.not_worse is not None and current is not None and current != version:
+        same = current.fingerprint == version.fingerprint  # what was said of the one's backbone holds for the other's
+        result.against = _measure(library, current, found, where if same else HERE)
         result.failed += [
             f"{name} is {result.figures[name]:.4f}, and {value:.4f} with {current}, which is current"
-            for name, value in theirs.items()
+            for name, value in result.against.items()
             if result.figures[name] < value - gate.not_worse
         ]
     return result

@@ -7,12 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+from vpt.artifacts.find import ARTIFACT, RUN
+from vpt.artifacts.schema import is_artifact
 from vpt.errors import ArtifactError, OptionError
 from vpt.runs.config import RunConfig, differences, to_yaml
 from vpt.runs.reading import load_config
 from vpt.training.files import write_atomically
 
-CONFIG, RESULT, ARTIFACT, SEARCH = "config.yaml", "result.json", "artifact", "search"
+RESULT, SEARCH = "result.json", "search"
 
 
 def is_main_process() -> bool:
@@ -25,7 +27,7 @@ def claim(config: RunConfig, folder: Path) -> None:
 
     Raises `OptionError` naming each field that differs: a run is resumed as it was begun, or begun elsewhere.
     """
-    path = folder / CONFIG
+    path = folder / RUN
     if path.exists():
         if changed := differences(load_config(path), config):
             raise OptionError(
@@ -57,22 +59,4 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def is_run(folder: Path) -> bool:
     """Whether `folder` is a run's, finished or not, or holds a saved task."""
-    from vpt.artifacts import is_artifact
-
-    return (folder / CONFIG).is_file() or is_artifact(folder) or is_artifact(folder / ARTIFACT)
-
-
-def find_artifact(folder: Path) -> Path:
-    """The saved task in `folder`: a run, one seed of a run, or an artefact itself. Raises `OptionError`."""
-    from vpt.artifacts import is_artifact
-
-    for candidate in (folder, folder / ARTIFACT):
-        if is_artifact(candidate):
-            return candidate
-    seeds = sorted(path.parent for path in folder.glob("seed-*/artifact"))
-    if seeds:
-        raise OptionError(f"{folder} holds several seeds; name one: {', '.join(str(path) for path in seeds)}")
-    state = (
-        "has not finished: run its `vpt train` again" if (folder / CONFIG).exists() else "is not a run or an artefact"
-    )
-    raise OptionError(f"{folder} {state}")
+    return (folder / RUN).is_file() or is_artifact(folder) or is_artifact(folder / ARTIFACT)

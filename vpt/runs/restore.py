@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from vpt.artifacts import Manifest, load, read
+from vpt.artifacts import Manifest, find_artifact, load, read
 from vpt.backbones import family_of
 from vpt.data import Preprocessing
 from vpt.errors import OptionError
@@ -17,7 +17,6 @@ from vpt.methods import Tuned, TunedClip, tune
 from vpt.runs.config import BackboneConfig, RunConfig
 from vpt.runs.prepare import prepare_backbone, prepare_tokenizer
 from vpt.runs.reading import from_dict
-from vpt.runs.record import find_artifact
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from vpt.artifacts import Manifest, load, read
+from vpt.artifacts import Manifest, find_artifact, load, read
 from vpt.artifacts.binding import differences
 from vpt.artifacts.library import Library, Version
 from vpt.artifacts.save import fingerprint_of_backbone
@@ -19,7 +19,6 @@ from vpt.runs.checks import check
 from vpt.runs.config import BackboneConfig, RunConfig
 from vpt.runs.prepare import prepare_backbone
 from vpt.runs.reading import from_dict
-from vpt.runs.record import find_artifact
 from vpt.runs.run import run
 
 OF_IMAGES = ("init_images", "support_images", "support_labels")
@@ -39,7 +38,7 @@ def stale(library: Library, config: BackboneConfig) -> list[Stale]:
     backbone = prepare_backbone(config)
     given = fingerprint_of_backbone(backbone)
     found = []
-    for version in (v for task in library.tasks() for v in library.versions(task) if v.state != "retired"):
+    for version in (v for state in library.states().values() for v in state.versions if v.state != "retired"):
         if version.fingerprint == given["digest"]:
             continue
         folder = library.open(version.task, version.number)
@@ -60,10 +59,11 @@ def _loads(backbone: nn.Module, folder: Path) -> bool:
 
 def subject(library: Library, task: str) -> Version:
     """The version of a task that stands for it: the current one, else the newest that is not retired."""
-    kept = [version for version in library.versions(task) if version.state != "retired"]
+    state = library.state(task)
+    kept = [version for version in state.versions if version.state != "retired"]
     if not kept:
         raise OptionError(f"{task}: all versions are retired; there is nothing to train anew")
-    return library.current(task) or kept[-1]
+    return state.current or kept[-1]
 
 
 def stale_subjects(library: Library, config: BackboneConfig) -> Iterator[Version]:
@@ -115,6 +115,7 @@ def configuration(manifest: Manifest, backbone: BackboneConfig, name: str) -> Ru
             "train": manifest.part("train"),
             "method": method,
             "preprocessing": set_by_run,
+            "card": {"licence": manifest.licence, "intended_use": manifest.intended_use},
             "seeds": [manifest.provenance.get("seed", 0)],
         }
     )

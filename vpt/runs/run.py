@@ -13,12 +13,13 @@ from typing import Any
 import torch
 
 from vpt.artifacts import save
+from vpt.artifacts.find import ARTIFACT
 from vpt.artifacts.save import fingerprint_of, jsonable
 from vpt.methods import Tuned, TunedClip
 from vpt.runs.config import RunConfig, SearchConfig
 from vpt.runs.console import note
 from vpt.runs.prepare import Prepared, prepare
-from vpt.runs.record import ARTIFACT, RESULT, claim, is_main_process, read_json, write_json
+from vpt.runs.record import RESULT, claim, is_main_process, read_json, write_json
 from vpt.runs.search import forget_checkpoints, search
 from vpt.training import evaluate, fit
 from vpt.training.devices import accelerator_for

@@ -10,19 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from fsspec.implementations.memory import MemoryFileSystem
+from support.libraries import GATE, begun, passed
 from support.places import backbone
 
 from vpt.artifacts import load
 from vpt.artifacts.library import Library, compare
+from vpt.artifacts.library.store import store_of
 from vpt.errors import ArtifactError, OptionError
-
-
-def begun(url: str, saved: list[Path]) -> Library:
-    """A library with three versions of one task."""
-    library = Library(url)
-    for folder in saved:
-        library.add(folder, "flowers", why="new", by="ann")
-    return library
 
 
 def states(library: Library, task: str = "flowers") -> list[str]:
@@ -98,7 +93,7 @@ def test_every_change_moves_the_head_and_reading_does_not(url: str, saved: list[
     heads.append(other.head())
     library.retire("flowers", 1, why="old")
     heads.append(other.head())
-    library.set_gate("flowers", {"require": {}})
+    library.set_gate("flowers", GATE)
     heads += [other.head(), other.head()]
     assert heads == [3, 4, 5, 6, 6]
 
@@ -125,23 +120,35 @@ def test_what_is_there_already_is_not_added_again(url: str, saved: list[Path]) -
 
 def test_an_approval_needs_the_checks_of_the_gate_that_is_set(url: str, saved: list[Path]) -> None:
     library = begun(url, saved)
-    library.set_gate("flowers", {"require": {"accuracy": 0.8}})
-    gate = library.gate("flowers")
-    assert gate is not None
-    passed = {"gate": gate.number, "figures": {"accuracy": 0.9}, "failed": [], "forced": False}
-    with pytest.raises(OptionError, match="has a gate"):
-        library.approve("flowers", 1)
-    with pytest.raises(OptionError, match="has a gate"):
-        library.approve("flowers", 1, checks={**passed, "gate": gate.number - 1})
-    with pytest.raises(OptionError, match="too low"):
-        library.approve("flowers", 1, checks={**passed, "failed": ["accuracy is too low"]})
-    assert library.head() == gate.number
-    library.approve("flowers", 1, checks=passed)
-    library.approve("flowers", 2, why="now", checks={**passed, "failed": ["accuracy is too low"], "forced": True})
-    assert library.log()[-2].facts["checks"] == passed
+    library.set_gate("flowers", GATE)
+    found = passed(library, 1)
+    for checks, said in (
+        (None, "has a gate"),
+        (found | {"gate": 3}, "has a gate"),
+        (passed(library, 2), "flowers 1 was not checked"),
+        (found | {"figures": {"macro_f1": 0.9}}, "accuracy not measured"),
+        (found | {"failed": ["accuracy is too low"]}, "too low"),
+        ({"gate": 4, "failed": []}, "checks.digest is missing; .*checks.figures is missing"),
+    ):
+        with pytest.raises(OptionError, match=said):
+            library.approve("flowers", 1, checks=checks)
+    assert library.head() == 4
+    library.approve("flowers", 1, checks=found)
+    assert library.log()[-1].facts["checks"] == found
+    library.approve("flowers", 2, why="now", checks=passed(library, 2, failed=["accuracy is too low"], forced=True))
     library.set_gate("flowers", None)
     assert library.gate("flowers") is None
     assert library.approve("flowers", 3).state == "approved"
+
+
+def test_a_comparison_holds_as_long_as_what_it_was_made_with_is_current(tmp_path: Path, saved: list[Path]) -> None:
+    library = begun(tmp_path / "library", saved)
+    library.set_gate("flowers", {**GATE, "not_worse": 0.0})
+    late = passed(library, 2)
+    library.approve("flowers", 1, checks=passed(library, 1))
+    with pytest.raises(OptionError, match="compared with none, which was current, and now 1 is: measure again"):
+        library.approve("flowers", 2, checks=late)
+    assert library.approve("flowers", 2, checks=passed(library, 2)).state == "approved"
 
 
 @pytest.mark.parametrize(
@@ -157,6 +164,12 @@ def test_an_approval_needs_the_checks_of_the_gate_that_is_set(url: str, saved: l
         (lambda lib: lib.retire("flowers", 2, why="x"), "retired already"),
         (lambda lib: lib.retire("flowers", 1, why=" "), "say why"),
         (lambda lib: lib.rollback("flowers", why="x"), "takes two"),
+        (lambda lib: lib.approve("flowers", 3, why=None), "why is None; accepted: str"),
+        (lambda lib: lib.approve("flowers", 3, by=7), "by is 7; accepted: str"),
+        (lambda lib: lib.approve("flowers", 3, why="caf\udce9"), "why cannot be printed"),
+        (lambda lib: lib.approve("flowers", True), "version is True; accepted: int"),
+        (lambda lib: lib.version("flowers", "1"), "no version '1'"),
+        (lambda lib: lib.set_gate("flowers", {"require": {}}), "gate.data is missing"),
     ],
 )
 def test_what_the_rules_forbid_is_explained_and_not_written(
@@ -227,7 +240,7 @@ def test_a_folder_without_hard_links_will_do(
     library = begun(str(tmp_path / "library"), saved)
     library.approve("flowers", 1)
     assert library.verify() == library.orphans() == []
-    assert not library._store.create("log/00000001.json", b"other")
+    assert not store_of(library.url).create("log/00000001.json", b"other")
     assert Library(tmp_path / "library").head() == 4
 
 
@@ -239,6 +252,45 @@ def test_a_file_system_that_cannot_exclude_says_so_once(
     begun(f"forgetless://{tmp_path.name}/a", saved)
     assert len(caplog.messages) == 1
     assert "let no two change the library at once" in caplog.messages[0]
+
+
+def test_a_file_system_that_promises_to_exclude_is_tried_once(
+    tmp_path: Path, saved: list[Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert begun(f"memory://{tmp_path.name}/exclusive", saved).orphans() == []  # nothing of the trial stays
+    assert not caplog.messages
+    original = MemoryFileSystem.pipe_file
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", lambda fs, path, value, mode="": original(fs, path, value))
+    assert begun(f"memory://{tmp_path.name}/careless", saved).orphans() == []
+    assert len(caplog.messages) == 1
+    assert "let no two change the library at once" in caplog.messages[0]
+
+
+def test_names_with_signs_of_patterns_are_names(url: str, saved: list[Path]) -> None:
+    for name in ("[1]", "a*", "b?"):
+        library = begun(f"{url}/{name}", saved[:1])
+        library.approve("flowers", 1)
+        assert library.open("flowers", 1).joinpath("vpt_config.json").is_file()
+        assert library.verify() == library.orphans() == []
+
+
+def test_a_cache_before_another_file_system_is_no_folder(tmp_path: Path, saved: list[Path]) -> None:
+    place = f"memory://{tmp_path.name}/cached"
+    assert store_of(f"filecache::{place}").folder is None
+    begun(f"filecache::{place}", saved).approve("flowers", 1)
+    assert Library(place).state("flowers").current_number == 1
+    assert Library(place).verify() == []
+
+
+def test_a_new_folder_is_on_disk_before_what_is_in_it(
+    tmp_path: Path, saved: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("vpt.artifacts.library.store.sync_folder", synced.append)
+    begun(tmp_path / "a" / "library", saved[:1])
+    (version,) = (tmp_path / "a" / "library" / "versions" / "flowers").iterdir()
+    assert synced[:6] == [tmp_path, tmp_path / "a", *reversed(version.parents[:3]), version]
+    assert tmp_path / "a" / "library" in synced[6:]  # the folder of the log
 
 
 def test_the_copy_of_a_remote_version_is_checked_each_time(

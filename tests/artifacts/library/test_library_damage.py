@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.forgery import changes
+from support.libraries import GATE, begun, entry_file, forge, passed
 
 from vpt.artifacts.library import Library
+from vpt.artifacts.library.content import place
 from vpt.artifacts.library.entry import SCHEMA
-from vpt.artifacts.schema import checksum
-from vpt.errors import ArtifactError
+from vpt.artifacts.library.store import store_of
+from vpt.cli.library_reading import list_versions, log, show
+from vpt.errors import ArtifactError, VptError
 
 
 @pytest.fixture
 def library(tmp_path: Path, saved: list[Path]) -> Library:
     """Two versions, of which the first is current."""
-    made = Library(tmp_path / "library")
-    for folder in saved[:2]:
-        made.add(folder, "flowers")
+    made = begun(tmp_path / "library", saved[:2])
     made.approve("flowers", 1)
     return made
-
-
-def entry_file(library: Library, number: int) -> Path:
-    return Path(library.url) / "log" / f"{number:08d}.json"
 
 
 def refused(library: Library, said: str) -> None:
@@ -51,7 +50,7 @@ def test_truncated_and_empty_entries_are_named(library: Library, number: int) ->
         refused(library, path.name)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), number=st.sampled_from([1, 2, 3]))
 def test_any_flipped_bit_of_an_entry_is_named(library: Library, data: st.DataObject, number: int) -> None:
     path = entry_file(library, number)
@@ -81,10 +80,28 @@ def test_a_log_that_got_shorter_is_noticed_by_who_knew_it(library: Library) -> N
 
 
 def test_an_entry_that_was_exchanged_breaks_the_chain(library: Library) -> None:
-    path = entry_file(library, 2)
-    content = json.loads(path.read_text()) | {"by": "mallory"}
-    path.write_text(json.dumps(content | {"sha256": checksum(content)}))
+    forge(library, 2, {"by": "mallory"})
     refused(library, "00000003.json does not follow")
+
+
+def test_who_knows_another_end_of_the_log_writes_nothing_after_it(library: Library) -> None:
+    entry_file(library, 3).unlink()
+    Library(library.url).approve("flowers", 2)
+    with pytest.raises(ArtifactError, match=r"00000003.json is another entry than it was"):
+        library.retire("flowers", 1, why="old")
+    assert Library(library.url).head() == 3
+    assert Library(library.url).verify() == []
+
+
+def test_a_version_that_the_log_has_forgotten_is_named_and_kept(library: Library, saved: list[Path]) -> None:
+    entry_file(library, 3).unlink()
+    entry_file(library, 2).unlink()
+    shorter = Library(library.url)
+    (fault,) = shorter.verify()
+    assert "is a saved task that no entry names" in fault
+    assert shorter.clean(older=0) == []
+    assert shorter.add(saved[1], "flowers").number == 2
+    assert shorter.verify() == shorter.orphans() == []
 
 
 @pytest.mark.parametrize(
@@ -94,15 +111,53 @@ def test_an_entry_that_was_exchanged_breaks_the_chain(library: Library) -> None:
         ({"action": "burn"}, "unknown action 'burn'"),
         ({"number": 4}, "misplaced"),
         ({"version": 7}, "entry 3 of the log cannot be"),
-        ({"facts": {}}, "entry 3 of the log cannot be"),
-        ({"version": "1"}, "missing or wrong are version"),
+        ({"version": "1"}, "version is '1'; accepted: int"),
+        ({"task": "../flowers"}, "'../flowers' is no name of a task"),
+        ({"facts": {}}, "facts.checks is missing"),
+        ({"facts": {"checks": "good"}}, "facts.checks cannot be 'good'"),
+        ({"facts": {"checks": {"gate": 3, "failed": []}}}, "checks.digest is missing"),
+        ({"action": "gate", "facts": {"gate": {**GATE, "images": "30"}}}, "gate.images cannot be '30'"),
+        ({"action": "rollback", "facts": {"to": None}}, "facts.to cannot be None"),
     ],
 )
 def test_an_entry_that_cannot_be_is_refused(library: Library, change: dict[str, object], said: str) -> None:
-    path = entry_file(library, 3)
-    content = json.loads(path.read_text()) | change
-    path.write_text(json.dumps(content | {"sha256": checksum(content)}))
+    forge(library, 3, change)
     refused(library, said)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"../../README.md": {"sha256": "0" * 64, "bytes": 1}}, "facts.files are"),
+        ({"README.md": {"sha256": "../" * 8, "bytes": 1}}, "README.md has no SHA-256"),
+        ({"README.md": {"sha256": "0" * 64}}, "README.md.bytes is missing"),
+        ({"README.md": {"sha256": "0" * 64, "bytes": 1}}, "digest is not that of"),
+    ],
+)
+def test_files_that_no_version_has_are_refused(library: Library, change: dict[str, object], said: str) -> None:
+    facts = library.log()[1].facts
+    forge(library, 2, {"facts": {**facts, "files": {**facts["files"], **change}}})
+    refused(library, said)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), number=st.integers(2, 6))
+def test_whatever_an_entry_says_no_reader_breaks(library: Library, data: st.DataObject, number: int) -> None:
+    if library.head() == 3:
+        library.set_gate("flowers", {**GATE, "not_worse": 0.1})
+        library.approve("flowers", 2, checks=passed(library, 2, against={"accuracy": 0.9}))
+        library.rollback("flowers", why="worse")
+    path = entry_file(library, number)
+    whole = path.read_bytes()
+    path.write_text(json.dumps(data.draw(changes(json.loads(whole)))))
+    try:
+        Library(library.url).standing()
+        for tell in (list_versions, log, lambda url: show(url, "flowers")):
+            tell(library.url)
+    except VptError:
+        return
+    finally:
+        path.write_bytes(whole)
 
 
 @pytest.mark.parametrize("name", ["vpt_config.json", "vpt_model.safetensors", "README.md"])
@@ -140,6 +195,38 @@ def test_what_no_entry_names_is_an_orphan_and_deleted_when_it_is_old(library: Li
     assert library.clean(older=0) == ["versions/flowers/00/README.md"]
     assert library.orphans() == library.verify() == []
     assert library.open("flowers", 2)
+
+
+class Later(datetime):
+    """The clock, two hours later."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) + timedelta(hours=2)
+
+
+@pytest.mark.parametrize("moment", ["age", "remove"])
+def test_what_is_added_while_orphans_are_deleted_stays(
+    tmp_path: Path, saved: list[Path], moment: str, url: str
+) -> None:
+    """An addition that was interrupted hours ago is done again just before its first file would be deleted."""
+    library = begun(url, saved[:2])
+    store = store_of(url)
+    left = place("flowers", begun(tmp_path / "other", saved[2:]).version("flowers", 1).digest)
+    for name in ("README.md", "vpt_config.json"):
+        store.put(f"{left}/{name}", b"half")
+    original = getattr(type(store), moment)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def late(*arguments: object) -> object:
+            patch.undo()
+            Library(url).add(saved[2], "flowers")
+            return original(*arguments)
+
+        patch.setattr("vpt.artifacts.library.store.datetime", Later)
+        patch.setattr(type(store), moment, late)
+        assert library.clean(older=0 if moment == "age" else 3600) == []
+    assert library.verify() == library.orphans() == []
 
 
 def test_nothing_is_cleaned_by_a_damaged_log(library: Library) -> None:

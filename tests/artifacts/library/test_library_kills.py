@@ -1,4 +1,4 @@
-"""Killed before any of its calls to the file system, an operation was done or was not; two at once lose nothing."""
+"""Killed before any of its changes to files, an operation was done or was not; two at once lose nothing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,24 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from support.libraries import begun
 
 from vpt.artifacts.library import Library
+from vpt.artifacts.library.store import LocalStore
 from vpt.errors import OptionError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
-CALLS = [(builtins, "open"), *((os, name) for name in ("open", "fsync", "link", "replace", "unlink", "mkdir"))]
+CALLS = [(builtins, "open"), *((os, name) for name in ("link", "replace", "rename", "unlink", "remove", "mkdir"))]
+"""What changes files; `open` where it is for writing. Between two of them a kill leaves the same behind everywhere."""
+
+STRAY = ["log/00000009.json.0a.7.tmp", "versions/stray", "versions/flowers/0a/README.md", "versions/flowers/0a/half"]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for the disk: what was written outlives a kill in any case."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
 def child(work: Callable[[], object]) -> int:
@@ -40,15 +51,16 @@ def killed_at(place: int) -> Iterator[None]:
     """SIGKILL before the call of this number, from 0."""
     calls = count()
 
-    def spied(original: Callable[..., object]) -> Callable[..., object]:
+    def spied(name: str, original: Callable[..., object]) -> Callable[..., object]:
         def call(*arguments: object, **more: object) -> object:
-            if next(calls) == place:
+            reads = name == "open" and more.get("mode", [*arguments, "r"][1]) in ("r", "rb")
+            if not reads and next(calls) == place:
                 os.kill(os.getpid(), signal.SIGKILL)
             return original(*arguments, **more)
 
         return call
 
-    patches = [mock.patch.object(home, name, spied(getattr(home, name))) for home, name in CALLS]
+    patches = [mock.patch.object(home, name, spied(name, getattr(home, name))) for home, name in CALLS]
     for patch in patches:
         patch.start()
     yield
@@ -56,7 +68,7 @@ def killed_at(place: int) -> Iterator[None]:
 
 def state(library: Library) -> object:
     """All that a reader can see."""
-    tasks = library.tasks() if (Path(library.url) / "log").exists() and library._log.entries() else []
+    tasks = library.tasks() if [*Path(library.url).glob("log/*.json")] else []
     return [
         (version.task, version.number, version.state, version.digest, version == library.current(task))
         for task in tasks
@@ -64,13 +76,12 @@ def state(library: Library) -> object:
     ]
 
 
+# to retire and to set a gate is to write an entry as well, in the same way
 OPERATIONS: dict[str, Callable[[Library, list[Path]], object]] = {
     "begin": lambda library, saved: library.add(saved[2], "flowers", why="x"),
     "add": lambda library, saved: library.add(saved[2], "flowers", why="x"),
     "approve": lambda library, saved: library.approve("flowers", 1, why="x"),
-    "retire": lambda library, saved: library.retire("flowers", 2, why="x"),
     "rollback": lambda library, saved: library.rollback("flowers", why="x"),
-    "gate": lambda library, saved: library.set_gate("flowers", {"require": {}}),
     "clean": lambda library, saved: library.clean(older=0),
 }
 
@@ -79,14 +90,14 @@ OPERATIONS: dict[str, Callable[[Library, list[Path]], object]] = {
 def test_killed_anywhere_an_operation_was_done_or_was_not(operation: str, tmp_path: Path, saved: list[Path]) -> None:
     start, act = tmp_path / "start", OPERATIONS[operation]
     if operation != "begin":
-        first = Library(start)
-        for folder in saved[:2]:
-            first.add(folder, "flowers")
+        first = begun(start, saved[:2])
         first.approve("flowers", 1)
         first.approve("flowers", 2)
         if operation == "approve":
             first.retire("flowers", 1, why="x")
-        (start / "versions" / "stray").touch()
+        for name in STRAY:
+            (start / name).parent.mkdir(exist_ok=True)
+            (start / name).touch()
     before = state(Library(start))
     shutil.copytree(start, tmp_path / "whole") if start.exists() else None
     act(Library(tmp_path / "whole"), saved)
@@ -99,7 +110,8 @@ def test_killed_anywhere_an_operation_was_done_or_was_not(operation: str, tmp_pa
         found = state(library)
         assert found in (before, after)
         if found != []:
-            assert library.verify() == []
+            left = library.verify()  # the whole task that was to be added, at most
+            assert left == [] if found == after else all("no entry names" in fault for fault in left)
             assert all(library.open("flowers", v.number) for v in library.versions("flowers"))
         if found == before:  # nothing stands in the way of doing it again
             act(library, saved)
@@ -107,7 +119,7 @@ def test_killed_anywhere_an_operation_was_done_or_was_not(operation: str, tmp_pa
         library.clean(older=0)
         assert library.orphans() == library.verify() == []
         if survived:
-            assert place > 1
+            assert place >= (2 * len(STRAY) if operation == "clean" else 2)
             return
 
 
@@ -126,7 +138,7 @@ def _ended_well(folder: Path, place: int, act: Callable[[Library, list[Path]], o
 
 
 def test_two_writers_at_once_lose_nothing(tmp_path: Path, saved: list[Path], another: Callable[[str], Path]) -> None:
-    names, each = ("ann", "bob"), 15
+    names, each = ("ann", "bob"), 8
     folders = {name: [another(f"{name}-{i}") for i in range(each)] for name in names}
     ready, go = os.pipe()
 
@@ -153,20 +165,19 @@ def test_two_writers_at_once_lose_nothing(tmp_path: Path, saved: list[Path], ano
 
 
 def test_of_two_who_roll_back_at_once_one_is_refused(tmp_path: Path, saved: list[Path]) -> None:
-    library = Library(tmp_path / "library")
-    for number, folder in enumerate(saved, 1):
-        library.add(folder, "flowers")
+    library = begun(tmp_path / "library", saved)
+    for number in (1, 2, 3):
         library.approve("flowers", number)
-    create, other = type(library._store).create, Library(tmp_path / "library")
+    create, other = LocalStore.create, Library(tmp_path / "library")
 
-    def late(store: object, name: str, content: bytes) -> bool:
+    def late(store: LocalStore, name: str, content: bytes) -> bool:
         if library.head() == 6:
-            with mock.patch.object(type(library._store), "create", create):
+            with mock.patch.object(LocalStore, "create", create):
                 other.rollback("flowers", why="first")
         return create(store, name, content)
 
     with (
-        mock.patch.object(type(library._store), "create", late),
+        mock.patch.object(LocalStore, "create", late),
         pytest.raises(OptionError, match="3 is not current any more: 2 is"),
     ):
         library.rollback("flowers", why="second")
@@ -175,13 +186,13 @@ def test_of_two_who_roll_back_at_once_one_is_refused(tmp_path: Path, saved: list
 
 def test_an_answer_that_got_lost_is_no_second_entry(tmp_path: Path, saved: list[Path]) -> None:
     library = Library(tmp_path / "library")
-    create = type(library._store).create
+    create = LocalStore.create
 
-    def lossy(store: object, name: str, content: bytes) -> bool:
+    def lossy(store: LocalStore, name: str, content: bytes) -> bool:
         create(store, name, content)
         return False
 
-    with mock.patch.object(type(library._store), "create", lossy):
+    with mock.patch.object(LocalStore, "create", lossy):
         library.add(saved[0], "flowers")
         library.approve("flowers", 1)
     assert [entry.action for entry in library.log()] == ["add", "approve"]

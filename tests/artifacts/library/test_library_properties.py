@@ -61,7 +61,7 @@ def act(library: Library, saved: list[Path], operation: str, task: str, number: 
         library.rollback(task, why="worse")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=OPERATIONS)
 def test_a_library_comes_to_what_a_few_lists_come_to(saved: list[Path], operations: list[tuple[str, str, int]]) -> None:
     url = f"memory://{uuid4().hex}"

@@ -5,6 +5,6 @@ from __future__ import annotations
 from vpt.artifacts.library.compare import Difference, compare
 from vpt.artifacts.library.entry import Entry
 from vpt.artifacts.library.library import Library
-from vpt.artifacts.library.state import Version
+from vpt.artifacts.library.state import TaskState, Version
 
-__all__ = ["Difference", "Entry", "Library", "Version", "compare"]
+__all__ = ["Difference", "Entry", "Library", "TaskState", "Version", "compare"]

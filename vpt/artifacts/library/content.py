@@ -8,19 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vpt.artifacts.load import read_content, read_tensors
+from vpt.artifacts.files import read_content
+from vpt.artifacts.load import read_task
 from vpt.artifacts.schema import CARD, CONFIG, TENSORS, Manifest, read
 from vpt.errors import ArtifactError
 
 FOLDER = "versions"
+FILES = frozenset({CONFIG, TENSORS, CARD})
+"""What a version may hold."""
+
 Files = dict[str, dict[str, Any]]
 """`{name: {"sha256", "bytes"}}`."""
 
 
 def read_whole(folder: Path) -> tuple[dict[str, bytes], Manifest]:
     """The files of the task saved in `folder`, checked. Raises `ArtifactError` where they are damaged or changing."""
-    manifest = read(folder)
-    read_tensors(folder, manifest)
+    manifest, _ = read_task(folder)
     content = _files(folder, manifest)
     if read(folder) != manifest or _files(folder, manifest) != content:
         raise ArtifactError(f"{folder} changed while it was read; add it when it is finished")
@@ -29,17 +32,23 @@ def read_whole(folder: Path) -> tuple[dict[str, bytes], Manifest]:
 
 def describe(content: Mapping[str, bytes], manifest: Manifest) -> dict[str, Any]:
     """The facts of a version: its files, their digest, and what the manifest says that is worth listing."""
-    files = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in content.items()}
+    files = files_of(content)
+    backbone = manifest.part("backbone").get("name")
     return {
         "digest": digest_of(files),
         "files": files,
         "method": manifest.method,
-        "backbone": manifest.part("backbone").get("name"),
+        "backbone": backbone if isinstance(backbone, str) else None,
         "fingerprint": manifest.fingerprint["digest"],
         "num_classes": manifest.num_classes,
         "classes": manifest.classes,
         "metrics": manifest.metrics,
     }
+
+
+def files_of(content: Mapping[str, bytes]) -> Files:
+    """What is told of files, by name."""
+    return {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in content.items()}
 
 
 def digest_of(files: Mapping[str, Mapping[str, Any]]) -> str:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vpt.artifacts.library.content import FOLDER, Files, describe, faults, place, read_whole
-from vpt.artifacts.library.entry import Entry, now, somebody
+from vpt.artifacts.library.content import FILES, FOLDER, Files, describe, faults, place, read_whole
+from vpt.artifacts.library.entry import TASK, Entry, check, now, somebody
 from vpt.artifacts.library.log import FOLDER as LOG
 from vpt.artifacts.library.log import Log
 from vpt.artifacts.library.state import TaskState, Version, apply, fold, of_task
 from vpt.artifacts.library.store import Store, store_of
-from vpt.artifacts.library.verify import orphans, verify
+from vpt.artifacts.library.verify import named, orphans, unnamed, verify
 from vpt.artifacts.save import jsonable
 from vpt.errors import ArtifactError, OptionError, some
-
-TASK = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
 class Library:
@@ -46,24 +43,35 @@ class Library:
 
     def tasks(self) -> list[str]:
         """Names of the tasks, sorted."""
-        return sorted(self._states())
+        return list(self.states())
+
+    def states(self) -> dict[str, TaskState]:
+        """Versions, approvals and gate of every task, by name, sorted: all of one look at the log."""
+        return dict(sorted(fold(self._entries()).items()))
+
+    def state(self, task: str) -> TaskState:
+        """Those of one task."""
+        return of_task(self.states(), task)
 
     def versions(self, task: str) -> list[Version]:
         """All versions of a task, 1 first."""
-        return list(self._state(task).versions)
+        return self.state(task).versions
 
     def version(self, task: str, number: int) -> Version:
         """One version."""
-        return self._state(task).version(task, number)
+        return self.state(task).version(task, number)
 
     def current(self, task: str) -> Version | None:
         """The version that is served; None where none is approved."""
-        state = self._state(task)
-        return None if state.current is None else state.versions[state.current - 1]
+        return self.state(task).current
+
+    def standing(self) -> dict[str, Version]:
+        """The current version of every task that has one, by task, sorted: all of one look at the log."""
+        return {task: state.current for task, state in self.states().items() if state.current is not None}
 
     def gate(self, task: str) -> Entry | None:
         """The entry that set what an approval takes (`facts["gate"]`); None where there is no gate."""
-        return self._state(task).gate
+        return self.state(task).gate
 
     def log(self, task: str | None = None) -> list[Entry]:
         """All entries, or those of a task, in order."""
@@ -97,6 +105,7 @@ class Library:
         facts = {**describe(content, manifest), "origin": origin}
         if not self._log.entries():
             self._check_place()
+            self._store.probe(LOG)
         for name, data in content.items():
             self._store.put(f"{place(task, facts['digest'])}/{name}", data)
 
@@ -113,8 +122,8 @@ class Library:
     ) -> Version:
         """Make a version current: a draft, one that was approved before, or a retired one, which is so brought back.
 
-        checks: what `vpt.runs.gate.check` found, `{"gate", "failed", "forced", ...}`; a task with a gate is not
-        approved without, nor where it failed and is not forced.
+        checks: what `vpt.runs.gate.check` found; a task with a gate is not approved without that of this very version,
+        nor where it failed and is not forced, nor where another version is current now than it was compared with.
         """
         facts = {"checks": None if checks is None else dict(checks)}
         self._append("approve", task, lambda _: (number, facts), why, by)
@@ -130,7 +139,7 @@ class Library:
 
         Of two who roll back at once one is refused, so that they go back one version and not two.
         """
-        approved = self._state(task).approved
+        approved = self.state(task).approved
         if len(approved) < 2:
             raise OptionError(f"{task} has {len(approved)} approved versions; to go back takes two")
         back, withdrawn = approved[-2:]
@@ -161,7 +170,10 @@ class Library:
         return _cache() / version.digest
 
     def verify(self) -> list[str]:
-        """Every fault of the log and of the files that it names, all read anew; none where all is well."""
+        """Every fault of the log and of the files that it names, all read anew; none where all is well.
+
+        A fault is a whole saved task that the log does not name, too: it was being added, or the log lost its end.
+        """
         if self._log.empty():
             raise self._no_library()
         return verify(self._log, self._store)
@@ -171,15 +183,19 @@ class Library:
 
         Raises `ArtifactError` where the log is damaged, since what it does not name might then be all there is.
         """
-        self._states()
+        self.states()
         return orphans(self._log, self._store)
 
     def clean(self, older: float = 3600) -> list[str]:
-        """Delete orphans older than so many seconds, which nobody is writing any more, and answer with their names."""
-        gone = [name for name in self.orphans() if self._store.age(name) >= older]
-        for name in gone:
-            self._store.remove(name)
-        return gone
+        """Delete orphans older than so many seconds, which nobody is writing any more, and answer with their names.
+
+        Whole saved tasks are kept: add them again, or delete their folders. Who adds one just now writes its files
+        anew, so that the age of each is looked at, and the log, right before it is deleted.
+        """
+        left = set(self.orphans())
+        kept = {f"{folder}/{name}" for folder in unnamed(left, self._store) for name in FILES}
+        doomed = [name for name in sorted(left - kept) if self._store.age(name) >= older]
+        return [name for name in doomed if name not in named(self._entries()) and self._store.remove(name, older)]
 
     def _entries(self) -> list[Entry]:
         entries = self._log.entries()
@@ -187,14 +203,8 @@ class Library:
             raise self._no_library()
         return entries
 
-    def _states(self) -> dict[str, TaskState]:
-        return fold(self._entries())
-
     def _no_library(self) -> ArtifactError:
         return ArtifactError(f"{self.url} is no library: there is no log in it; `vpt library add` begins one")
-
-    def _state(self, task: str) -> TaskState:
-        return of_task(self._states(), task)
 
     def _append(
         self,
@@ -206,7 +216,7 @@ class Library:
     ) -> None:
         """Write an entry with the version and the facts that `make` answers to the state of all tasks, if any."""
         if action != "add":
-            self._state(task)
+            self.state(task)
 
         def draft(entries: Sequence[Entry]) -> Entry | None:
             tasks = fold(entries)
@@ -218,6 +228,7 @@ class Library:
             entry = Entry(
                 len(entries) + 1, previous, now(), by or somebody(), why, action, task, version, jsonable(facts)
             )
+            check(entry)
             apply(tasks, entry)
             return entry
 

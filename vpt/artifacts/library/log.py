@@ -48,8 +48,10 @@ class Log:
         """Add what `make` answers to the entries so far, or nothing where it answers None.
 
         `make` gives the entry the next number; where another writer was quicker it is asked again.
+        Raises `ArtifactError` where the last entry that was read is another one now.
         """
         while True:
+            self._check_last()
             entry = make(self.entries())
             if entry is None:
                 return None
@@ -60,6 +62,17 @@ class Log:
                 raise ArtifactError(f"{self._store.at(name_of(entry.number))} is there, and is not listed; try again")
             if entries[entry.number - 1] == entry:  # it was made, and the answer got lost on the way
                 return entry
+
+    def _check_last(self) -> None:
+        """A log that lost its end and grew again has as many entries; one that follows the old end would break it."""
+        if not self._known:
+            return
+        last = self._known[-1]
+        name = name_of(last.number)
+        if self._entry(last.number, self._store.read([name])) != last:
+            raise ArtifactError(
+                f"{self._store.at(name)} is another entry than it was: the log was changed behind its end"
+            )
 
     def _head(self) -> int:
         numbers = [re.fullmatch(r"(\d{8,})\.json", name) for name in self._store.listed(FOLDER)]

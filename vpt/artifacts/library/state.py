@@ -10,8 +10,6 @@ from vpt.artifacts.library.content import Files
 from vpt.artifacts.library.entry import Entry
 from vpt.errors import ArtifactError, OptionError, nearest
 
-STATES = ("draft", "approved", "retired")
-
 
 @dataclass(frozen=True)
 class Version:
@@ -64,15 +62,20 @@ class TaskState:
     gate: Entry | None = None
 
     @property
-    def current(self) -> int | None:
-        """The version approved last of those that were not retired since."""
+    def current_number(self) -> int | None:
+        """The number of `current`."""
         return self.approved[-1] if self.approved else None
+
+    @property
+    def current(self) -> Version | None:
+        """The version that is served: the one approved last of those that were not retired since."""
+        return self.versions[self.approved[-1] - 1] if self.approved else None
 
     def version(self, task: str, number: int) -> Version:
         """By number. Raises `OptionError`."""
-        if not 1 <= number <= len(self.versions):
+        if type(number) is not int or not 1 <= number <= len(self.versions):
             accepted = f"1 to {len(self.versions)}" if len(self.versions) > 1 else "1"
-            raise OptionError(f"task {task!r} has no version {number}; accepted: {accepted}")
+            raise OptionError(f"task {task!r} has no version {number!r}; accepted: {accepted}")
         return self.versions[number - 1]
 
     def mark(self, number: int, state: str) -> None:
@@ -124,18 +127,33 @@ def _add(state: TaskState, entry: Entry) -> None:
 
 def _approve(state: TaskState, entry: Entry) -> None:
     """Any version but the current one: a draft, one approved before, and a retired one, which comes back so."""
-    state.version(entry.task, entry.version)
-    if state.current == entry.version:
-        raise OptionError(f"{entry.task} {entry.version} is approved already, and current")
+    version = state.version(entry.task, entry.version)
+    if version.number == state.current_number:
+        raise OptionError(f"{version} is approved already, and current")
     checks = entry.facts["checks"]
-    if state.gate is not None and (checks or {}).get("gate") != state.gate.number:
-        raise OptionError(
-            f"{entry.task} has a gate (entry {state.gate.number} of the log), and {entry.task} {entry.version} was not "
-            "checked by it: `vpt library approve` does"
-        )
+    if state.gate is not None:
+        _check_examined(state, state.gate, version, checks or {})
     if checks and checks["failed"] and not (checks["forced"] and entry.why):
-        raise OptionError(f"{entry.task} {entry.version} is not approved: {'; '.join(checks['failed'])}")
+        raise OptionError(f"{version} is not approved: {'; '.join(checks['failed'])}")
     state.mark(entry.version, "approved")
+
+
+def _check_examined(state: TaskState, gate: Entry, version: Version, checks: Mapping[str, Any]) -> None:
+    """Raise `OptionError` unless it was this version that was measured, by this gate, against what is current still."""
+    if (checks.get("gate"), checks.get("digest")) != (gate.number, version.digest):
+        raise OptionError(
+            f"{version.task} has a gate (entry {gate.number} of the log), and {version} was not checked by it: "
+            "`vpt library approve` does"
+        )
+    asked = gate.facts["gate"]
+    lacking = sorted(asked["require"].keys() - checks["figures"].keys())
+    if lacking and not checks["failed"]:
+        raise OptionError(f"{version} is not approved: {', '.join(lacking)} not measured")
+    if asked["not_worse"] is not None and checks["current"] != state.current_number:
+        raise OptionError(
+            f"{version} was compared with {checks['current'] or 'none'}, which was current, and now "
+            f"{state.current_number or 'none'} is: measure again"
+        )
 
 
 def _retire(state: TaskState, entry: Entry) -> None:
@@ -148,8 +166,8 @@ def _retire(state: TaskState, entry: Entry) -> None:
 
 def _rollback(state: TaskState, entry: Entry) -> None:
     _check_why(entry)
-    if state.current != entry.version:
-        raise OptionError(f"{entry.task} {entry.version} is not current any more: {state.current or 'none'} is")
+    if state.current_number != entry.version:
+        raise OptionError(f"{entry.task} {entry.version} is not current any more: {state.current_number or 'none'} is")
     if state.approved[-2:-1] != [entry.facts["to"]]:
         raise OptionError(f"{entry.task} has no version approved before {entry.version} to go back to; retire it")
     state.mark(entry.version, "retired")

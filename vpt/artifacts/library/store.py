@@ -20,8 +20,12 @@ from vpt.training.files import sync_folder, write_temporary
 
 _log = logging.getLogger(__name__)
 
-EXCLUSIVE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "az", "abfss", "adl", "memory"})
-"""File systems of which `pipe_file(mode="create")` is one step: of two who make the same file, one is refused."""
+EXCLUSIVE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "az", "abfss", "memory"})
+"""File systems of which `pipe_file(mode="create")` is one step: of two who make the same file, one is refused.
+
+So it is with s3fs from 2025.7 on AWS itself, with gcsfs from 2024.12 and adlfs from 2025.8. Stores that only speak S3's
+language may take a second file all the same, for which see `Store.probe`.
+"""
 
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)  # what folders without hard links answer
 
@@ -39,8 +43,7 @@ class Store:
 
     def __init__(self, url: str, fs: fsspec.AbstractFileSystem, root: str) -> None:
         self.url, self._fs, self._whole = url, DirFileSystem(path=root or "/", fs=fs), fs
-        protocols = {fs.protocol} if isinstance(fs.protocol, str) else {*fs.protocol}
-        self._told = bool(protocols & EXCLUSIVE)
+        self._doubtful, self._told = not _protocols(fs) & EXCLUSIVE, False
 
     def listed(self, folder: str) -> list[str]:
         """Names directly in `folder`, files and folders, without what comes before; none where there is no folder."""
@@ -60,18 +63,26 @@ class Store:
     def read(self, names: Collection[str]) -> dict[str, bytes]:
         """The content of each file that is there; an object store is asked for all at once."""
         with self._naming(", ".join(names)):
-            found = self._fs.cat(list(names), on_error="return") if names else {}
+            contents = self._fs.cat_ranges([*names], None, None, on_error="return")  # `cat` takes names for patterns
+        found = dict(zip(names, contents, strict=True))
         for name, content in found.items():
             if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
                 with self._naming(name):
                     raise content
         return {name: content for name, content in found.items() if isinstance(content, bytes)}
 
+    def probe(self, folder: str) -> None:
+        """Try in `folder` whether a second file of one name is refused, and say so where it is not."""
+        name = f"{folder}/probe-{uuid4().hex}"
+        self.create(name, b"1")
+        if self.create(name, b"2"):
+            self._tell()
+        self.remove(name)
+
     def create(self, name: str, content: bytes) -> bool:
         """Make a new file; False where one of this name is there. A reader sees all of it or nothing."""
-        if not self._told:
-            self._told = True
-            _log.warning("%s: files cannot be made exclusively there: let no two change the library at once", self.url)
+        if self._doubtful:
+            self._tell()
         with self._naming(name):
             try:
                 self._fs.pipe_file(name, content, mode="create")
@@ -88,13 +99,16 @@ class Store:
         with self._naming(name):
             self._fs.pipe_file(name, content)
 
-    def remove(self, name: str) -> None:
-        """Delete a file that may be gone already."""
+    def remove(self, name: str, older: float = 0) -> bool:
+        """Delete a file written so many seconds ago; False where it is younger, or gone already."""
+        if self.age(name) < older:
+            return False
         with self._naming(name):
             try:
                 self._fs.rm_file(name)
             except FileNotFoundError:
-                return
+                return False
+            return True
 
     def age(self, name: str) -> float:
         """Seconds since a file was written; 0 where it is gone."""
@@ -107,6 +121,11 @@ class Store:
     def at(self, name: str) -> str:
         """A file as the user would write it."""
         return f"{self.url.rstrip('/')}/{name}"
+
+    def _tell(self) -> None:
+        if not self._told:
+            _log.warning("%s: files cannot be made exclusively there: let no two change the library at once", self.url)
+        self._told = True
 
     @contextmanager
     def _naming(self, name: str) -> Iterator[None]:
@@ -133,7 +152,9 @@ class LocalStore(Store):
             except OSError as error:
                 if error.errno not in _NO_LINKS:
                     raise
-                with hold(path.with_name("lock")):
+                with hold(path.with_name("lock")) as alone:
+                    if not alone:
+                        self._tell()
                     if path.exists():
                         return False
                     os.replace(temporary, path)
@@ -144,10 +165,32 @@ class LocalStore(Store):
         with self._naming(name), self._written(name, content) as (temporary, path):
             os.replace(temporary, path)
 
+    def probe(self, folder: str) -> None:
+        """Nothing to try: `create` knows whether it excludes."""
+
+    def remove(self, name: str, older: float = 0) -> bool:
+        """As of `Store`, and of a file that is written anew meanwhile the new one stays."""
+        aside = f"{name}.{uuid4().hex}"
+        with self._naming(name):
+            try:
+                os.rename(self._path(name), self._path(aside))
+            except FileNotFoundError:
+                return False
+        if self.age(aside) >= older:
+            return super().remove(aside)
+        with self._naming(name):
+            os.replace(self._path(aside), self._path(name))
+            sync_folder(self._path(name).parent)
+        return False
+
+    def _path(self, name: str) -> Path:
+        return Path(self._fs.path, name)
+
     @contextmanager
     def _written(self, name: str, content: bytes) -> Iterator[tuple[Path, Path]]:
         """A finished file that nobody else has a name for, and where it is to be; nothing of it stays afterwards."""
-        path = Path(self._fs.path, name)
+        path = self._path(name)
+        _make(path.parent)
         temporary = write_temporary(path.with_name(f"{path.name}.{uuid4().hex}"), content)
         try:
             yield temporary, path
@@ -166,8 +209,19 @@ def store_of(url: str) -> Store:
         name = url.partition("://")[0]
         close = nearest(name, fsspec.available_protocols())
         raise OptionError(f"library {url!r}: {error}{close}; accepted: a folder, or an fsspec URL") from error
-    local = "file" in fs.protocol
-    return (LocalStore if local else Store)(url, fs, root)
+    return (LocalStore if "file" in _protocols(fs) else Store)(url, fs, root)
+
+
+def _protocols(fs: fsspec.AbstractFileSystem) -> set[str]:
+    return {fs.protocol} if isinstance(fs.protocol, str) else {*fs.protocol}
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, durable each: a file is not on disk where its folder's name is not."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def _aware(time: datetime) -> datetime:

@@ -18,11 +18,13 @@ SPDX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 def card(manifest: Manifest) -> str:
     """Markdown for people, made from the manifest alone."""
     parts = (_front, _what, _how, _use, _metrics, _data, _made)
-    return "\n".join(part(manifest) for part in parts)
+    text = "\n".join(part(manifest) for part in parts)
+    return text.encode(errors="backslashreplace").decode()  # a path in the provenance need not be text
 
 
 def _front(manifest: Manifest) -> str:
-    facts = ["library_name: vpt", "pipeline_tag: image-classification", f"tags: [vpt, {manifest.method}]"]
+    tags = f"tags: [vpt, {json.dumps(manifest.method)}]"  # quoted, as "no" is a truth value in YAML
+    facts = ["library_name: vpt", "pipeline_tag: image-classification", tags]
     return "\n".join(["---", *facts, *_licence(manifest.licence), "---\n"])
 
 
@@ -31,7 +33,7 @@ def _licence(licence: str | None) -> list[str]:
     if licence is None:
         return []
     if SPDX.fullmatch(licence):
-        return [f"license: {licence.lower()}"]
+        return [f"license: {json.dumps(licence.lower())}"]
     return ["license: other", f"license_name: {json.dumps(licence)}"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 from collections.abc import Iterator
@@ -10,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpt.artifacts.card import card
-from vpt.artifacts.load import read_content, read_tensors
-from vpt.artifacts.save import write_files
-from vpt.artifacts.schema import CARD, CONFIG, TENSORS, read
+from vpt.artifacts.files import read_content, write_files
+from vpt.artifacts.load import read_task
+from vpt.artifacts.schema import CARD, CONFIG, TENSORS
 from vpt.backbones import network
 from vpt.errors import ArtifactError, OptionError, WeightsUnavailable
 
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
 COMMIT = re.compile("[0-9a-f]{40}")
+
+OF_DISKS = {
+    errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EIO, errno.EISDIR, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR,
+    errno.EPERM, errno.EROFS,
+}  # fmt: skip
+"""Faults of this machine's disk; of other `OSError`s the network has its own."""
 
 LOG_IN = "log in (`hf auth login`), set HF_TOKEN, or give token="
 
@@ -47,8 +54,7 @@ def push(
     from huggingface_hub import CommitOperationAdd
 
     folder = Path(folder)
-    manifest = read(folder)
-    read_tensors(folder, manifest)
+    manifest, _ = read_task(folder)
     words = folder / CARD
     files = {
         CONFIG: (folder / CONFIG).read_bytes(),
@@ -74,17 +80,25 @@ def pull(
         of which the commit is told in the log.
     folder: where to put them; by default they stay in the hub's cache, in a folder named after the commit.
     token: as for `push`.
-    Raises `ArtifactError` for an unknown repository or revision and for files that are damaged or no task, and
-    `WeightsUnavailable` where the hub does not answer.
+    What is damaged in the cache is fetched again. Raises `ArtifactError` for an unknown repository or revision, for
+    files that are damaged or no task and for a folder or cache that cannot be written, and `WeightsUnavailable` where
+    the hub does not answer.
     """
     commit = resolve(repo_id, revision, token=token)
     fetched = _cached(repo_id, commit) or _fetch(repo_id, commit, token)
-    manifest = read(fetched)
-    read_tensors(fetched, manifest)
+    try:
+        manifest, _ = read_task(fetched)
+    except ArtifactError as error:  # it may have been damaged in the cache, where it would stay
+        log.warning("%s; fetching it again", error)
+        fetched = _fetch(repo_id, commit, token, anew=True)
+        manifest, _ = read_task(fetched)
     if folder is None:
         return fetched
     config, words = ((fetched / name).read_bytes() for name in (CONFIG, CARD))
-    write_files(Path(folder), read_content(fetched, manifest), config, words)
+    try:
+        write_files(Path(folder), read_content(fetched, manifest), config, words)
+    except OSError as error:
+        raise ArtifactError(f"{str(folder)!r} cannot be written: {error}") from error
     return Path(folder)
 
 
@@ -113,9 +127,10 @@ def _cached(repo_id: str, commit: str) -> Path | None:
     return Path(str(found[0])).parent if all(isinstance(path, str) for path in found) else None
 
 
-def _fetch(repo_id: str, commit: str, token: str | None) -> Path:
+def _fetch(repo_id: str, commit: str, token: str | None, *, anew: bool = False) -> Path:
+    names = (CONFIG, TENSORS, CARD)
     with _hub(repo_id, token, commit) as api:
-        found = [api.hf_hub_download(repo_id, name, revision=commit) for name in (CONFIG, TENSORS, CARD)]
+        found = [api.hf_hub_download(repo_id, name, revision=commit, force_download=anew) for name in names]
     return Path(found[0]).parent
 
 
@@ -142,6 +157,8 @@ def _hub(repo_id: str, token: str | None, revision: str | None = None) -> Iterat
     except errors.HfHubHTTPError as error:
         raise _answered(error, where) from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in OF_DISKS:
+            raise ArtifactError(f"{where} cannot be cached: {error}; HF_HOME names another place") from error
         raise WeightsUnavailable(f"{where}: {network.hub()} failed: {error}") from error
 
 

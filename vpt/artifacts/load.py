@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from vpt.artifacts.binding import check_backbone, check_family, check_tokenizer
-from vpt.artifacts.save import fingerprint_of, fingerprint_of_backbone, head_names, tokenizer_of
-from vpt.artifacts.schema import NEXT, TENSORS, Manifest, read
+from vpt.artifacts.files import read_content
+from vpt.artifacts.room import Room
+from vpt.artifacts.save import fingerprint_of, fingerprint_of_backbone, finite, head_names, tokenizer_of
+from vpt.artifacts.schema import TENSORS, Manifest, read
 from vpt.attach import check_free
 from vpt.errors import ArtifactError, OptionError, UnsupportedBackbone
 from vpt.methods import Tuned, TunedClip, tune
@@ -28,8 +27,14 @@ DTYPES = frozenset({
 })  # fmt: skip
 """What stored tensors may be of."""
 
+DIMENSIONS = 8
+"""How many stored tensors may have, at most: more than any learned one, and fewer than torch's functions take."""
+
 HARMLESS = 1024
 """A size up to which no option asks for much memory."""
+
+WIDEST = 2**13
+"""Features that a head may read."""
 
 
 def load(
@@ -51,8 +56,7 @@ def load(
     for a backbone in use. After an error the backbone is untouched.
     """
     folder = Path(folder)
-    manifest = read(folder)
-    state = read_tensors(folder, manifest)
+    manifest, state = read_task(folder)
     check_family(backbone, manifest, folder)
     if tokenizer is not None and manifest.tokenizer is None:
         raise OptionError(f"tokenizer given; {str(folder)!r} is of a timm model, which takes no tokenizer")
@@ -74,40 +78,34 @@ def load(
     return model.eval()
 
 
+def read_task(folder: Path) -> tuple[Manifest, dict[str, Tensor]]:
+    """The task saved in `folder`, as `read` and `read_tensors` answer; the new one where a save goes on meanwhile."""
+    manifest = read(folder)
+    while True:
+        try:
+            return manifest, read_tensors(folder, manifest)
+        except ArtifactError:
+            if (now := read(folder)) == manifest:
+                raise
+            manifest = now
+
+
 def read_tensors(folder: Path, manifest: Manifest) -> dict[str, Tensor]:
     """The saved tensors by name, once size, checksum, shapes and values are what they can be."""
     content, path = read_content(folder, manifest), folder / TENSORS
     try:
         state = safetensors.torch.load(content)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ArtifactError(f"{path} is not a safetensors file: {error}") from error
+    except Exception as error:  # a forged header fails anywhere
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise ArtifactError(f"{path} is not a safetensors file: {said}") from error
     if {name: list(tensor.shape) for name, tensor in state.items()} != manifest.tensors["shapes"]:
         raise ArtifactError(f"{path} does not hold the tensors that its configuration lists")
     faults = [f"{name} is of {tensor.dtype}" for name, tensor in state.items() if tensor.dtype not in DTYPES]
-    faults = faults or [f"{name} holds NaN or infinity" for name, t in state.items() if not t.isfinite().all()]
+    faults += [f"{name} has {tensor.dim()} dimensions" for name, tensor in state.items() if tensor.dim() > DIMENSIONS]
+    faults = faults or [f"{name} holds NaN or infinity" for name, t in state.items() if not finite(t)]
     if faults:
         raise ArtifactError(f"{path} holds what no task is made of: {'; '.join(faults)}")
     return state
-
-
-def read_content(folder: Path, manifest: Manifest) -> bytes:
-    """The tensor file of `manifest`, once size and checksum are those that it states. Raises `ArtifactError`."""
-    with suppress(ArtifactError):  # where a save was interrupted after its configuration was in place
-        return _checked(folder / NEXT, manifest.tensors)
-    return _checked(folder / TENSORS, manifest.tensors)
-
-
-def _checked(path: Path, expected: dict[str, Any]) -> bytes:
-    try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size == expected["bytes"] else b""
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {error}") from error
-    if size != expected["bytes"]:
-        raise ArtifactError(f"{path} is damaged: it has {size} bytes, not {expected['bytes']}")
-    if (found := hashlib.sha256(content).hexdigest()) != expected["sha256"]:
-        raise ArtifactError(f"{path} is damaged: its SHA-256 is {found}, not {expected['sha256']}")
-    return content
 
 
 def rebuild(
@@ -116,7 +114,8 @@ def rebuild(
     """The method on the backbone with values yet to be filled in: how they once started no longer matters.
 
     Of a CLIP's two towers one may have been fused and the other not, so that "fused" is no path to ask for.
-    num_classes: of a fresh, zero head for a task without one. Raises `ArtifactError` for what no method takes.
+    num_classes: of a fresh, zero head for a task without one. Raises `ArtifactError` for what no method takes, and
+    for options that ask for more memory than is stored.
     """
     path = "auto" if manifest.path == "fused" else manifest.path
     clip = manifest.tokenizer is not None
@@ -124,12 +123,14 @@ def rebuild(
     options = {**manifest.options, **({"tokenizer": tokenizer} if clip else {"head_init": start})}
     for began in ("init", "init_images"):
         options.pop(began, None)
-    if "support_images" in options and (kept := manifest.tensors["shapes"].get("prompts.keys")):
-        options |= {"support_images": torch.zeros(kept), "support_labels": [0] * kept[0]}
     check_sizes(manifest, folder)
+    kept = manifest.tensors["shapes"].get("prompts.keys")
+    if "support_images" in options and kept and all(kept):
+        options |= {"support_images": torch.zeros(kept), "support_labels": [0] * kept[0]}
     classes = manifest.num_classes or num_classes
     try:
-        tuned: Tuned | TunedClip = tune(backbone, manifest.method, num_classes=classes, path=path, **options)
+        with Room(manifest, WIDEST * (num_classes or 0)):
+            tuned: Tuned | TunedClip = tune(backbone, manifest.method, num_classes=classes, path=path, **options)
         return tuned
     except UnsupportedBackbone:
         raise
@@ -183,6 +184,7 @@ def cast_like(own: Mapping[str, Tensor], state: Mapping[str, Tensor], folder: Pa
     if wrong := [name for name in known if own[name].is_floating_point() != state[name].is_floating_point()]:
         raise ArtifactError(f"{folder}: numbers of another kind than the model's: {', '.join(sorted(wrong))}")
     fitted = {name: tensor.to(own[name].dtype) if name in known else tensor for name, tensor in state.items()}
-    if lost := [name for name, tensor in fitted.items() if not tensor.isfinite().all()]:
+    cast = (name for name in known if fitted[name].dtype != state[name].dtype)  # what is stored is finite
+    if lost := [name for name in cast if not finite(fitted[name])]:
         raise ArtifactError(f"{folder}: the model's precision cannot hold the values of {', '.join(sorted(lost))}")
     return fitted

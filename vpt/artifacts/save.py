@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from vpt.artifacts.card import card
-from vpt.artifacts.schema import CARD, CONFIG, NEXT, TENSORS, Manifest
+from vpt.artifacts.files import write_files
+from vpt.artifacts.schema import Manifest, faults
 from vpt.data import Preprocessing
 from vpt.errors import ArtifactError, OptionError, unknown
 from vpt.methods import Tuned, TunedClip
@@ -22,7 +23,6 @@ from vpt.methods.method import described
 from vpt.sites import find, fingerprint
 from vpt.sites.clip_text import is_open_clip
 from vpt.sites.fingerprint import digest_tensors
-from vpt.training.files import sync_folder, write_temporary
 from vpt.training.versions import versions
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -50,8 +50,8 @@ def save(
     dtype: a key of `DTYPES`, to round floating tensors to; None keeps all bits.
     head: False leaves the head of a timm model out, so that prompts alone are stored, for heads that are yet to come.
     licence: an SPDX identifier, e.g. "Apache-2.0", or other words. intended_use: what the task is for, in words.
-    At every moment `folder` holds the earlier task or this one, whatever interrupts. Raises `OptionError`, and
-    `ArtifactError` for values that are not finite.
+    At every moment `folder` holds the earlier task or this one, whatever interrupts. Raises `OptionError`, also for
+    names and words that are no text of UTF-8, and `ArtifactError` for values that are not finite.
     """
     folder = Path(folder)
     if classes is not None and len(classes) != model.num_classes:
@@ -60,8 +60,6 @@ def save(
         raise OptionError("classes given with head=False; a task without its head has no classes")
     if classes is None and isinstance(model, TunedClip):
         classes = model.classnames
-    if folder.exists() and not folder.is_dir():
-        raise ArtifactError(f"{str(folder)!r} is a file; a task is saved into a folder")
     state = _rounded(_finite(model.trained_state() if head else _headless(model)), dtype)
     content = safetensors.torch.save(state, metadata={"format": "pt"})
     manifest = Manifest(
@@ -74,14 +72,16 @@ def save(
         preprocessing=jsonable((preprocessing or Preprocessing.of(model.backbone)).to_dict()),
         versions=versions(),
         tensors=_describe(content, state),
-        metrics=jsonable(metrics or {}),
-        provenance=jsonable(provenance or {}),
+        metrics=jsonable({} if metrics is None else metrics),
+        provenance=jsonable({} if provenance is None else provenance),
         tokenizer=tokenizer_of(model) if isinstance(model, TunedClip) else None,
         dtype=dtype,
         head=head,
         licence=licence,
         intended_use=intended_use,
     )
+    if wrong := faults({**vars(manifest), "sha256": ""}):
+        raise OptionError(f"not saved, as it could not be read again: {'; '.join(wrong)}")
     write_files(folder, content, manifest.to_json().encode(), card(manifest).encode())
     return folder
 
@@ -102,9 +102,16 @@ def head_names(model: Tuned) -> tuple[str, ...]:
 
 
 def _finite(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+    if broken := [name for name, tensor in state.items() if not finite(tensor)]:
         raise ArtifactError(f"not saved: these tensors hold NaN or infinity: {', '.join(broken)}")
     return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+def finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds neither NaN, which any smallest and largest number become, nor infinity."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return bool(tensor.isfinite().all())
+    return all(math.isfinite(edge.item()) for edge in tensor.aminmax())
 
 
 def _rounded(state: dict[str, Tensor], dtype: str | None) -> dict[str, Tensor]:
@@ -114,7 +121,7 @@ def _rounded(state: dict[str, Tensor], dtype: str | None) -> dict[str, Tensor]:
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
     rounded = {name: t.to(DTYPES[dtype]) if t.is_floating_point() else t for name, t in state.items()}
-    if lost := [name for name, tensor in rounded.items() if not tensor.isfinite().all()]:
+    if lost := [name for name, tensor in rounded.items() if not finite(tensor)]:
         most = torch.finfo(DTYPES[dtype]).max
         raise OptionError(f"dtype={dtype!r} ends at {most:g}; these tensors hold larger values: {', '.join(lost)}")
     return rounded
@@ -172,25 +179,3 @@ def _describe(content: bytes, state: Mapping[str, Tensor]) -> dict[str, Any]:
         "bytes": len(content),
         "shapes": {name: list(tensor.shape) for name, tensor in state.items()},
     }
-
-
-def write_files(folder: Path, tensors: bytes, config: bytes, card: bytes) -> None:
-    """Write a task's three files so that a reader finds the earlier task or this one at every moment.
-
-    All is on disk before the first file is renamed. The configuration decides which task it is, and until the tensors
-    have taken the place of the earlier ones they are found beside these.
-    """
-    files = {NEXT: tensors, CONFIG: config, CARD: card}
-    folder.mkdir(parents=True, exist_ok=True)
-    written: dict[str, Path] = {}
-    try:
-        for name, content in files.items():
-            written[name] = write_temporary(folder / name, content)
-        for name, temporary in written.items():
-            os.replace(temporary, folder / name)
-            sync_folder(folder)
-        os.replace(folder / NEXT, folder / TENSORS)
-    finally:
-        for temporary in written.values():
-            temporary.unlink(missing_ok=True)
-    sync_folder(folder)

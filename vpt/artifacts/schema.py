@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -23,6 +24,16 @@ CONFIG, TENSORS, CARD = "vpt_config.json", "vpt_model.safetensors", "README.md"
 
 NEXT = TENSORS + ".next"
 """The tensors of a save under way: theirs are the values where an interruption left them and a new configuration."""
+
+INSIDE: dict[str, dict[str, Any]] = {
+    "fingerprint": {"digest": str, "architecture": dict[str, Any], "tensors": str, "preprocessing": dict[str, Any]},
+    "tensors": {"sha256": str, "bytes": int, "shapes": dict[str, list[int]]},
+    "tokenizer": {"context_length": int, "tokens": str},
+}
+"""What is needed inside fields that are objects."""
+
+SAID = ("classes", "licence", "intended_use")
+"""Fields that are shown to people, and sent to them as UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +101,8 @@ def read(folder: Path | str) -> Manifest:
     content = _parse(path)
     _check_schema(path, content.get("schema"))
     known = {f.name for f in fields(Manifest)}
-    if faults := list(_faults(content)) or list(_contradictions(content)):
-        raise ArtifactError(f"{path}: " + "; ".join(faults))
+    if wrong := faults(content):
+        raise ArtifactError(f"{path}: " + "; ".join(wrong))
     if content["sha256"] != checksum(content):
         raise ArtifactError(f"{path} was changed or damaged since it was written: its checksum does not agree")
     return Manifest(**{k: v for k, v in content.items() if k in known})
@@ -120,37 +131,45 @@ def _check_schema(path: Path, schema: Any) -> None:
         raise ArtifactError(f"{path} is of schema {schema}, from a later vpt; this one reads {SCHEMA}: upgrade vpt")
 
 
-def _faults(content: dict[str, Any]) -> list[str]:
-    """One line per missing field and per field of a wrong type."""
-    hints = {**get_type_hints(Manifest), "sha256": str}
-    faults = [f"field {name!r} is missing" for name in hints if name not in content and name not in LATER]
-    faults += [
-        f"field {name!r} is a {type(content[name]).__name__}, not a {_say(hint)}"
-        for name, hint in hints.items()
-        if name in content and not _is(content[name], hint)
-    ]
-    faults += [f"field {name!r} is unknown" for name in content if name not in hints and name != "schema"]
-    inner: dict[str, dict[str, Any]] = {
-        "fingerprint": {
-            "digest": str, "architecture": dict[str, Any], "tensors": str, "preprocessing": dict[str, Any],
-        },
-        "tensors": {"sha256": str, "bytes": int, "shapes": dict[str, list[int]]},
-        "tokenizer": {"context_length": int, "tokens": str},
-    }  # fmt: skip
-    for outer, wanted in inner.items():
-        held = content.get(outer)
-        if isinstance(held, dict):
-            faults += [f"field '{outer}.{k}' is missing or wrong" for k, t in wanted.items() if not _is(held.get(k), t)]
-    return faults
+def faults(content: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the fields of a configuration: a line for each that is missing, strange or contradictory."""
+    return [*_misfits(content)] or [*_contradictions(content)]
 
 
-def _contradictions(content: dict[str, Any]) -> Iterator[str]:
+def _misfits(content: Mapping[str, Any]) -> Iterator[str]:
+    """One line per field that is missing, of a wrong type or unknown."""
+    hints = _hints()
+    yield from (f"field {name!r} is missing" for name in hints if name not in content and name not in LATER)
+    for name, hint in hints.items():
+        if name in content and not fits(content[name], hint):
+            yield f"field {name!r} is a {type(content[name]).__name__}, not a {_say(hint)}"
+    yield from (f"field {name!r} is unknown" for name in content if name not in hints and name != "schema")
+    for outer, wanted in INSIDE.items():
+        if isinstance(held := content.get(outer), dict):
+            yield from (
+                f"field '{outer}.{k}' is missing or wrong" for k, t in wanted.items() if not fits(held.get(k), t)
+            )
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return {**get_type_hints(Manifest), "sha256": str}
+
+
+def _contradictions(content: Mapping[str, Any]) -> Iterator[str]:
     """One line per field that is of the right type and says what cannot be."""
     count, names = content["num_classes"], content["classes"]
     if count < 0 or (names is not None and len(names) != count):
         yield f"field 'num_classes' is {count}, with {len(names or ())} names in 'classes'"
     if content.get("head") is False and count:
         yield f"field 'head' is False, with {count} in 'num_classes'"
+    for name in SAID:
+        said = content.get(name) or ""
+        try:
+            "\n".join(said if isinstance(said, list) else [said]).encode()
+        except UnicodeEncodeError as error:  # made of a file's name that is no text
+            line = error.object[: error.end].splitlines()[-1]
+            yield f"field {name!r} holds {line!r}, which is no text of UTF-8"
     if content["preprocessing"] is not None:
         try:
             Preprocessing.from_dict(content["preprocessing"])
@@ -158,18 +177,28 @@ def _contradictions(content: dict[str, Any]) -> Iterator[str]:
             yield f"field 'preprocessing' is wrong: {error}"
 
 
-def _is(value: Any, hint: Any) -> bool:
-    origin, inner = get_origin(hint), get_args(hint)
-    if hint is Any:
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value of JSON is of a type such as `int`, `str | None`, `list[str]` or `dict[str, Any]`."""
+    if hint is Any or type(value) is hint:
         return True
+    origin, inner = _parts(hint)
     if origin is types.UnionType:
-        return any(_is(value, option) for option in inner)
+        return any(fits(value, option) for option in inner)
     if origin is list:
-        return isinstance(value, list) and all(_is(item, inner[0]) for item in value)
+        return isinstance(value, list) and _all_fit(value, inner[0])
     if origin is dict:  # of strings, as all of JSON's are
-        return isinstance(value, dict) and all(_is(item, inner[1]) for item in value.values())
+        return isinstance(value, dict) and _all_fit(value.values(), inner[1])
     return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
 
 
+def _all_fit(values: Collection[Any], hint: Any) -> bool:
+    return hint is Any or {*map(type, values)} <= {hint} or all(fits(value, hint) for value in values)
+
+
+@cache
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(hint), get_args(hint)
+
+
 def _say(hint: Any) -> str:
-    return getattr(hint, "__name__", None) if get_origin(hint) is None else str(hint).replace("typing.", "")  # type: ignore[return-value]
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

@@ -24,7 +24,8 @@ class ImageSet:
     """Labelled images in a fixed order.
 
     `labels` is `int64 [n]`, each an index into `classes`; `route` says how the images came here (e.g. "vtab-folder").
-    Raises `DataError` where there are no images, or labels do not fit images and classes.
+    Raises `DataError` where there are no images, labels do not fit images and classes, or a class name is no text of
+    UTF-8, as a folder's need not be.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class ImageSet:
         self._pictures = pictures
         self._positions = np.arange(len(pictures)) if positions is None else positions
         self.labels = self._checked(np.array(labels))
+        self._check_names()
         self._digest: str | None = None
 
     @classmethod
@@ -77,6 +79,11 @@ class ImageSet:
         labels = labels.astype(np.int64)
         labels.setflags(write=False)
         return labels
+
+    def _check_names(self) -> None:
+        names = [str(name) for name in self.classes]
+        if wrong := [repr(name) for name in names if name.encode(errors="replace").decode() != name]:
+            raise DataError(f"{self.name}: class names that are no text of UTF-8: {some(wrong)}")
 
     def __len__(self) -> int:
         return len(self._positions)

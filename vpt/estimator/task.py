@@ -11,10 +11,9 @@ from typing import Any
 from torch import nn
 
 from vpt.artifacts import load, save
-from vpt.artifacts.save import write_files
+from vpt.artifacts.files import write_files
 from vpt.artifacts.schema import CARD, CONFIG, TENSORS
 from vpt.backbones import Tokenizer
-from vpt.errors import ArtifactError
 from vpt.methods import Tuned, TunedClip
 
 
@@ -27,8 +26,6 @@ def files_of(model: Tuned | TunedClip, **facts: Any) -> dict[str, bytes]:
 
 def write_task(files: Mapping[str, bytes], folder: Path) -> Path:
     """Write the files into `folder`, and answer with it. Raises `ArtifactError` where it is a file."""
-    if folder.exists() and not folder.is_dir():
-        raise ArtifactError(f"{str(folder)!r} is a file; a task is saved into a folder")
     write_files(folder, files[TENSORS], files[CONFIG], files[CARD])
     return folder
 

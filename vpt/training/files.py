@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from uuid import uuid4
 
 from vpt.data.arrays import sync_folder
 
@@ -18,9 +19,12 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 def write_temporary(path: Path, content: bytes | str) -> Path:
-    """Write and fsync `content` into a temporary file beside `path`; the caller renames it. Mode by umask."""
+    """Write and fsync `content` into a file of its own beside `path`, which the caller renames. Mode by umask.
+
+    It is named `{path.name}.*.tmp`; one that is killed on the way leaves it behind.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{uuid4().hex}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)

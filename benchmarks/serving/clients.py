@@ -69,7 +69,8 @@ async def block(
         with suppress(asyncio.CancelledError):
             await watching
         after = await _metrics(client)
-    passes, rows = (after[f"vpt_batch_rows_{name}"] - before[f"vpt_batch_rows_{name}"] for name in ("count", "sum"))
+    counts = (f"vpt_batch_rows_{name}" for name in ("count", "sum"))
+    passes, rows = (after.get(name, 0.0) - before.get(name, 0.0) for name in counts)
     return {**found, "process": after.get("process_start_time_seconds"), "rows": rows / max(passes, 1)}
 
 
@@ -94,7 +95,8 @@ async def _one_after_another(
             found["statuses"][type(error).__name__] += 1
             continue
         seconds = time.perf_counter() - started
-        verdict = judge(stock, task, picture, response.status_code, response.json())
+        reply = response.json() if response.status_code == 200 else {}
+        verdict = judge(stock, task, picture, response.status_code, reply)
         found["verdicts"][verdict] += 1
         found["statuses"][str(response.status_code)] += 1
         if verdict == "right":
@@ -110,6 +112,9 @@ async def _watch(client: httpx.AsyncClient, found: dict[str, Any], told: Callabl
 
 
 async def _metrics(client: httpx.AsyncClient) -> dict[str, float]:
-    """The server's own numbers that have no labels."""
-    text = (await client.get("/metrics")).raise_for_status().text
+    """The server's own numbers that have no labels; none where it does not answer just now."""
+    try:
+        text = (await client.get("/metrics")).raise_for_status().text
+    except httpx.HTTPError:
+        return {}
     return {name: float(value) for name, value in re.findall(r"^(\w+) (\S+)$", text, re.MULTILINE)}

@@ -54,6 +54,10 @@ class Settings:
             number = getattr(self, field.name)
             if field.type == "int" and number < (0 if field.name == "seed" else 1):
                 raise OptionError(f"{field.name}: {number} given; accepted: 1 or more")
+        if self.requests % self.blocks:
+            raise OptionError(
+                f"requests: {self.requests} given; accepted: a multiple of {self.blocks}, as many as blocks"
+            )
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_files_pillow_images_and_arrays_are_the_same_images(fitted: PromptClassifier, files: list[Path]) -> None:
     expected = fitted.predict_proba(IMAGES)
+    np.testing.assert_array_equal(fitted.predict_proba(path for path in files), expected)
     opened = [Image.open(file) for file in files]
     objects = np.array([*files, None], object)[:-1]
     for same in (files, [str(f) for f in files], np.array([str(f) for f in files]), objects, opened, list(IMAGES)):

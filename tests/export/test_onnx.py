@@ -17,6 +17,7 @@ from support.visual_towers import images_of, visual_clip
 import vpt
 from vpt.errors import OptionError
 from vpt.export import to_onnx
+from vpt.export.placing import facts_of
 
 
 def tuned(depth: int = 2) -> vpt.Tuned:
@@ -47,7 +48,7 @@ def test_onnxruntime_gives_the_logits_and_the_file_says_what_it_is(tmp_path: Pat
     model = tuned().eval()
     file = to_onnx(model, tmp_path / "a.onnx", opset=18, classes="abcd")
     assert_same(file, model, images(model.backbone, batch=5).float())
-    written, beside = onnx.load(file), json.loads((tmp_path / "a.json").read_text())
+    written, beside = onnx.load(file), json.loads((tmp_path / "a.onnx.json").read_text())
     said = {entry.key: entry.value for entry in written.metadata_props}
     assert said.pop("method") == beside.pop("method") == "deep"
     assert {key: json.loads(value) for key, value in said.items()} == beside
@@ -76,3 +77,10 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(OptionError, match=r"ONNX needs onnx .*pip install 'vpt\[export\]'"):
         to_onnx(tuned(), tmp_path / "a.onnx")
+
+
+def test_facts_never_take_the_place_of_a_model(tmp_path: Path) -> None:
+    for name in ("m.json", "m"):
+        with pytest.raises(OptionError, match=r"ends in \.onnx"):
+            to_onnx(None, tmp_path / name)  # type: ignore[arg-type]
+    assert facts_of(tmp_path / "flowers-1.0.onnx") != facts_of(tmp_path / "flowers-1.1.onnx")

@@ -88,7 +88,7 @@ def test_the_file_says_what_it_is_and_the_model_is_left_as_it_was(tmp_path: Path
     assert torch.equal(torch.get_rng_state(), random)
     torch.export.load(file, extra_files=extra)
     facts = json.loads(extra[FACTS])
-    assert facts == json.loads((tmp_path / "deeper" / "a.json").read_text())
+    assert facts == json.loads((tmp_path / "deeper" / "a.pt2.json").read_text())
     assert facts["classes"] == list("abcd")
     assert facts["images"] == {"shape": ["batch", 3, 64, 64], "dtype": "float64"}
     assert facts["logits"] == {"shape": ["batch", 4], "dtype": "float64"}

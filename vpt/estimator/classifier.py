@@ -20,7 +20,7 @@ from vpt.data import ImageDataset, ImageSet, Preprocessing
 from vpt.data.for_methods import image_options
 from vpt.errors import OptionError, nearest
 from vpt.estimator.backbone import borrowed
-from vpt.estimator.images import are_pictures, pictures, rows_as_images
+from vpt.estimator.images import are_pictures, kept, pictures, rows_as_images
 from vpt.estimator.task import attached, files_of, write_task
 from vpt.methods import Tuned, TunedClip, describe, tune
 from vpt.methods.method import Family, families
@@ -198,7 +198,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _images(self, given: Any, classes: list[str], numbers: NDArray[np.int64] | None = None) -> ImageSet:
         """X with labels where it is to be learned from."""
-        fitting = numbers is not None
+        given, fitting = kept(given), numbers is not None
         if not are_pictures(given):
             given = rows_as_images(validate_data(self, given, reset=fitting), self.image_shape)
         found = pictures(given, self.value_range)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,11 @@ from vpt.data.pictures import Arrays, Files, Pictures
 from vpt.errors import DataError, OptionError
 
 ACCEPTED = "paths, or Pillow images and arrays [H, W] or [H, W, 3]"
+
+
+def kept(given: Any) -> Any:
+    """`given`, and a list of what can be looked at only once, such as a generator of paths."""
+    return list(given) if isinstance(given, Iterator) else given
 
 
 def are_pictures(given: Any) -> bool:

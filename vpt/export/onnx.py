@@ -16,7 +16,7 @@ from torch import Tensor
 from vpt.data import Preprocessing
 from vpt.errors import OptionError
 from vpt.export.frozen import Frozen, freeze
-from vpt.export.placing import placing
+from vpt.export.placing import check_suffix, facts_of, placing
 from vpt.export.program import trace
 from vpt.methods import Tuned, TunedClip
 
@@ -35,18 +35,18 @@ def to_onnx(
     """Write `model` as ONNX, from `images` to `logits`, for batches of any size, and answer with the file.
 
     Prompts are constants in it. opset: version of ONNX's operators; by default the one that torch writes. classes,
-    preprocessing: as for `vpt.save`; they stand in the file's metadata as JSON, and beside it with the suffix .json.
+    preprocessing: as for `vpt.save`; they stand in the file's metadata as JSON, and beside it, .json after its name.
     Weights of more than 2 GB stand beside it too, as ONNX has it. Before the file is in its place onnxruntime runs it,
     and its logits are compared with the model's. Raises `OptionError` where a package of the extra `export` is
     missing, for what cannot be traced or written, and `ArtifactError` where the logits differ.
     """
     _check_installed()
-    file = Path(file)
+    file = check_suffix(Path(file), ".onnx")
     frozen = freeze(model, classes, preprocessing)
     written = _written(frozen, opset)
     with placing(file) as draft:
         written.save(draft)
-        draft.with_suffix(".json").write_text(json.dumps(frozen.facts, indent=1) + "\n")
+        facts_of(draft).write_text(json.dumps(frozen.facts, indent=1) + "\n")
         frozen.check(str(file), _Session(draft, opset))
     return file
 

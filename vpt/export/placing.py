@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from vpt.errors import ArtifactError
+from vpt.errors import ArtifactError, OptionError
 from vpt.training.files import sync_folder
 
 
@@ -22,9 +22,10 @@ def placing(file: Path) -> Iterator[Path]:
         raise ArtifactError(f"{str(file)!r} is a folder; it would be replaced by a file")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        beside = TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent)
     except OSError as error:
         raise ArtifactError(f"{str(file)!r} cannot be written: {error}") from error
-    with TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
+    with beside as folder:
         draft = Path(folder) / file.name
         yield draft
         written = sorted(Path(folder).iterdir(), key=lambda path: path == draft)
@@ -33,6 +34,18 @@ def placing(file: Path) -> Iterator[Path]:
         for path in written:
             os.replace(path, file.parent / path.name)
     sync_folder(file.parent)
+
+
+def check_suffix(file: Path, suffix: str) -> Path:
+    """`file`. Raises `OptionError` where its name ends otherwise."""
+    if file.suffix != suffix:
+        raise OptionError(f"the file is {str(file)!r}; accepted: a name that ends in {suffix}")
+    return file
+
+
+def facts_of(file: Path) -> Path:
+    """Where what is to be known about an exported file stands: beside it, with .json after its whole name."""
+    return file.with_name(f"{file.name}.json")
 
 
 def _sync(path: Path) -> None:

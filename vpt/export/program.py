@@ -15,7 +15,7 @@ from vpt.data import Preprocessing
 from vpt.errors import OptionError
 from vpt.export.constants import Constant
 from vpt.export.frozen import Frozen, freeze
-from vpt.export.placing import placing
+from vpt.export.placing import check_suffix, facts_of, placing
 from vpt.methods import Tuned, TunedClip
 
 FACTS = "vpt.json"
@@ -31,17 +31,17 @@ def to_program(
 ) -> Path:
     """Write `model` as a program for `torch.export.load`, for batches of any size, and answer with the file.
 
-    Prompts are constants in it. What it takes and answers stands in it as `vpt.json`, and beside it with the suffix
-    .json. classes, preprocessing: as for `vpt.save`. Before the file is in its place it is loaded and compared with
-    the model. Raises `OptionError` for what cannot be traced, `ArtifactError` where the logits differ.
+    Prompts are constants in it. What it takes and answers stands in it as `vpt.json`, and beside it, with .json
+    after its name. classes, preprocessing: as for `vpt.save`. Before the file is in its place it is loaded and compared
+    with the model. Raises `OptionError` for what cannot be traced, `ArtifactError` where the logits differ.
     """
-    file = Path(file)
+    file = check_suffix(Path(file), ".pt2")
     frozen = freeze(model, classes, preprocessing)
     facts = json.dumps(frozen.facts, indent=1)
     program = trace(frozen)
     with placing(file) as draft:
         torch.export.save(program, draft, extra_files={FACTS: facts})
-        draft.with_suffix(".json").write_text(facts + "\n")
+        facts_of(draft).write_text(facts + "\n")
         frozen.check(str(file), torch.export.load(draft).module())
     return file
 

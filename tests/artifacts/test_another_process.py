@@ -46,7 +46,9 @@ def test_another_process_gets_the_same_bits(tmp_path: Path) -> None:
         save(model, tmp_path / kind)
         expected[kind] = model(images)
     paths = [str(folder) for folder in Path(__file__).parents[:2]]
-    program = f"import sys; sys.path[:0] = {paths}; import test_another_process as t; t.answer(t.Path({str(tmp_path)!r}))"
+    program = (
+        f"import sys; sys.path[:0] = {paths}; import test_another_process as t; t.answer(t.Path({str(tmp_path)!r}))"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)
     found = load_file(tmp_path / "logits.safetensors")
     assert all(torch.equal(found[kind], logits) for kind, logits in expected.items())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +17,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from support.forgery import changes, forbid_pickles
+from safetensors.torch import save as save_tensors
+from support.forgery import changes, forbid_pickles, forge
 from support.small_tokenizer import SmallTokenizer
 from support.text_towers import images, small_clip, small_hf_clip
 from support.tuned_clips import NAMES, moved, tuned_clip
@@ -116,18 +115,6 @@ def test_towers_on_different_paths(kind: str, tmp_path: Path) -> None:
     if kind == "text tower by hooks":  # open_clip's own scaled cosine does not run
         with torch.no_grad():
             assert torch.equal(found(images()), model(images()))
-
-
-def test_another_process_gets_the_same_bits(tmp_path: Path) -> None:
-    model = moved("cocoop")
-    save(model, tmp_path / "task")
-    program = f"""
-import sys; sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:3]]}
-from test_clip_round_trip import Path, again, images, save_file
-save_file({{"logits": again(Path("task"))(images()).detach()}}, "logits.safetensors")
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
-    assert torch.equal(load_file(tmp_path / "logits.safetensors")["logits"], model(images()))
 
 
 def test_what_is_written(tmp_path: Path) -> None:
@@ -264,6 +251,22 @@ def test_wrong_content_is_explained(change: dict[str, Any], said: str, tmp_path:
     content = {**json.loads((tmp_path / CONFIG).read_text()), **change}
     (tmp_path / CONFIG).write_text(json.dumps({**content, "sha256": checksum(content)}))
     with pytest.raises(ArtifactError, match=said):
+        again(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(10**12, 0), (), (2, 0, 3)])
+def test_no_room_is_made_for_kept_images_without_content(shape: tuple[int, ...], tmp_path: Path) -> None:
+    save(tuned_clip("tip_adapter", support_images=images(4), support_labels=[0, 1, 2, 3]), tmp_path)
+    forge(tmp_path, save_tensors({**load_file(tmp_path / TENSORS), "prompts.keys": torch.zeros(shape)}))
+    with pytest.raises(ArtifactError, match="cannot be rebuilt: support_images is a str"):
+        again(tmp_path)
+
+
+def test_prompts_longer_than_all_that_is_stored_are_not_made(tmp_path: Path) -> None:
+    save(moved("clip_vpt", length=2), tmp_path)
+    state = {**load_file(tmp_path / TENSORS), "x": torch.zeros(10**7, dtype=torch.uint8)}
+    forge(tmp_path, save_tensors(state), options={**read(tmp_path).options, "length": 10**7})
+    with pytest.raises(ArtifactError, match="ask for far more memory than is stored"):
         again(tmp_path)
 
 

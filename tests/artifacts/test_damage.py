@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -148,6 +149,7 @@ def test_every_missing_field_is_listed(folder: Path) -> None:
         ({"head": None}, "field 'head' is a NoneType"),
         ({"dtype": 16}, "field 'dtype' is a int"),
         ({"licence": ["MIT"]}, "field 'licence' is a list"),
+        ({"classes": ["caf\udce9", "b"]}, r"'classes' holds 'caf\\udce9', which is no text of UTF-8"),
         ({"preprocessing": {}}, "'preprocessing' is wrong: .*needs size"),
         ({"preprocessing": {"size": [8, 8], "mean": 3}}, "'preprocessing' is wrong"),
         ({"preprocessing": {"size": "large"}}, "'preprocessing' is wrong"),
@@ -223,6 +225,42 @@ def test_nothing_is_made_room_for_by_tensors_without_content(folder: Path) -> No
     state = load_file(folder / TENSORS)
     forge(folder, safetensors.torch.save({**state, "x": torch.empty(0, 10**12)}), options={"length": 10**12})
     refused(folder, "no size above 1024")
+
+
+@pytest.mark.parametrize(
+    ("change", "width"),
+    [
+        ({"options": {"length": 2 * 10**6}}, 64),
+        ({"method": "mlp", "options": {"layers": 2 * 10**6, "hidden": 1}}, 8),
+        ({"method": "mlp", "options": {"layers": 1000, "hidden": 1000}}, 8),
+    ],
+)
+def test_no_more_room_is_made_than_learned_tensors_can_need(
+    folder: Path, change: dict[str, object], width: int
+) -> None:
+    """A vector that no method learns lets a size pass; how much memory such a size needs is another matter."""
+    state = {**load_file(folder / TENSORS), "x": torch.zeros(2 * 10**6, dtype=torch.uint8)}
+    forge(folder, safetensors.torch.save(state), **change)
+    base = VisionTransformer(img_size=16, patch_size=8, embed_dim=width, depth=1, num_heads=1, num_classes=0)
+    refused(folder, "ask for far more memory than is stored", base)
+
+
+@pytest.mark.parametrize(
+    ("shape", "count", "said"),
+    [
+        ([2**63, 0], 0, "is not a safetensors file"),
+        ([2**62, 2**62, 0], 0, "is not a safetensors file"),
+        ([1] * 100, 1, "x has 100 dimensions"),
+        ([2**62, 0], 0, "do not fit"),
+    ],
+)
+def test_shapes_that_are_no_tensors(folder: Path, shape: list[int], count: int, said: str) -> None:
+    header = json.dumps({"x": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4 * count]}}).encode()
+    content = len(header).to_bytes(8, "little") + header + bytes(4 * count)
+    declared = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "shapes": {"x": shape}}
+    (folder / TENSORS).write_bytes(content)
+    rewrite(folder, {"tensors": declared})
+    refused(folder, said)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -183,6 +183,7 @@ def test_only_what_is_said_needs_the_later_schema(tmp_path: Path, said: dict[str
     ("licence", "front"),
     [
         ("Apache-2.0", {"license": "apache-2.0"}),
+        ("NO", {"license": "no"}),
         ('ours: "ask" first', {"license": "other", "license_name": 'ours: "ask" first'}),
         (None, {}),
     ],

@@ -155,6 +155,36 @@ def test_what_arrives_damaged_is_refused_and_replaces_nothing(hub: Hub, tmp_path
     assert read(out).options["length"] == 3
 
 
+@pytest.mark.parametrize("name", [CONFIG, TENSORS])
+def test_what_is_damaged_in_the_cache_is_fetched_again(
+    hub: Hub, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = push(saved(tmp_path / "task"), TASK)
+    rotten = (pull(TASK, revision=commit) / name).resolve()
+    content = rotten.read_bytes()
+    rotten.write_bytes(content[:-2])
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(WeightsUnavailable, match="HF_HUB_OFFLINE is set"):
+        pull(TASK, revision=commit)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert (pull(TASK, revision=commit) / name).read_bytes() == content
+    hub.asked.clear()
+    assert load(backbone(), pull(TASK, revision=commit)).options["length"] == 1
+    assert not hub.asked
+
+
+def test_places_that_cannot_be_written_are_named(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = push(saved(tmp_path / "task"), TASK)
+    (tmp_path / "file").touch()
+    with pytest.raises(ArtifactError, match="file' is a file; a task is saved into a folder"):
+        pull(TASK, revision=commit, folder=tmp_path / "file")
+    with pytest.raises(ArtifactError, match=r"below' cannot be written: .*Not a directory"):
+        pull(TASK, revision=commit, folder=tmp_path / "file" / "below")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ArtifactError, match=r"cannot be cached: .*Not a directory.*HF_HOME names another place"):
+        pull(TASK, revision=commit)
+
+
 @pytest.mark.parametrize(
     ("start", "fault"),
     [

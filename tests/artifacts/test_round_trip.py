@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from support.extras import needs_peft
 from timm.models.vision_transformer import VisionTransformer
 
@@ -72,24 +70,6 @@ def test_prompts_that_began_as_an_array_come_back(tmp_path: Path) -> None:
     save(model, tmp_path)
     assert torch.equal(load(backbone(), tmp_path)(IMAGES), model(IMAGES))
     assert read(tmp_path).options["init"] == "<array [2, 16]>"
-
-
-def test_another_process_gets_the_same_bits(tmp_path: Path) -> None:
-    model = trained()
-    save(model, tmp_path / "task")
-    save_file(model.site.backbone.state_dict(), tmp_path / "state.safetensors")
-    save_file({"images": IMAGES}, tmp_path / "images.safetensors")
-    program = f"""
-import sys; sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:3]]}
-from test_round_trip import backbone, load
-from safetensors.torch import load_file, save_file
-from pathlib import Path
-folder = Path({str(tmp_path)!r})
-logits = load(backbone(), folder / "task")(load_file(folder / "images.safetensors")["images"])
-save_file({{"logits": logits.detach()}}, folder / "logits.safetensors")
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
-    assert torch.equal(load_file(tmp_path / "logits.safetensors")["logits"], model(IMAGES))
 
 
 def others() -> dict[str, VisionTransformer]:
@@ -160,6 +140,29 @@ def test_what_cannot_be_saved_is_refused_before_a_byte_is_written(tmp_path: Path
     with pytest.raises(ArtifactError, match="is a file"):
         save(trained(), tmp_path / "file")
     assert not is_artifact(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"intended_use": 5}, "field 'intended_use' is a int"),
+        ({"licence": 5}, "field 'licence' is a int"),
+        ({"metrics": [1]}, "field 'metrics' is a list"),
+        ({"provenance": "x"}, "field 'provenance' is a str"),
+        ({"intended_use": "For the\ncaf\udce9."}, r"field 'intended_use' holds 'caf\\udce9'"),
+        ({"classes": ["a", "caf\udce9", "c", "d"]}, r"field 'classes' holds 'caf\\udce9', which is no text of UTF-8"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_saved(tmp_path: Path, facts: dict[str, object], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        save(trained(), tmp_path / "a", **facts)  # type: ignore[arg-type]
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_path_that_is_no_text_may_stand_in_the_provenance(tmp_path: Path) -> None:
+    save(trained(), tmp_path, provenance={"root": "caf\udce9"})
+    assert read(tmp_path).provenance == {"root": "caf\udce9"}
+    assert r"root: caf\udce9" in (tmp_path / "README.md").read_text()
 
 
 def test_the_card_says_what_it_is(tmp_path: Path) -> None:

@@ -14,6 +14,12 @@ from vpt.data import ImageSet, Task, load_task
 from vpt.errors import DataError
 
 
+def test_class_names_that_are_no_text_are_named() -> None:
+    pixels = np.zeros((2, 8, 8), np.uint8)
+    with pytest.raises(DataError, match=r"arrays: class names that are no text of UTF-8: 'caf\\udce9'$"):
+        ImageSet.from_arrays(pixels, [0, 1], ["caf\udce9", "café"])
+
+
 def test_subset_keeps_order_and_content(arrays: ImageSet) -> None:
     chosen = arrays.subset([7, 2, 2]).subset([2, 0])
     assert chosen.labels.tolist() == [2, 1]

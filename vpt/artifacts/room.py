@@ -22,8 +22,8 @@ AGAIN = 2
 SPARE = 2**26
 """Numbers beyond those that are stored: 256 MB of float32."""
 
-LEAST = 2**12
-"""Numbers that the smallest tensor counts as: with its module it takes as much."""
+LEAST = 2**14
+"""Numbers that the smallest tensor counts as, so that thousands of modules are too much as well."""
 
 
 class Room(TorchFunctionMode):

@@ -32,10 +32,12 @@ comes and goes. refused: any other status. lost: no reply.
 
 
 def judge(stock: Stock, task: str, picture: int, status: int, reply: Any) -> str:
-    """The verdict on a reply of that status; `reply` is its JSON."""
+    """The verdict on a reply of that status; `reply` is its JSON, or None."""
     if status != 200:
         stays = task in stock.steady or task in stock.changing
         return "away" if status in AWAY and not stays else "refused"
+    if reply is None:
+        return "wrong"
     (answer,) = reply["images"][0]["answers"]
     known = stock.versions[task].get(answer["version"])
     if answer["task"] != task or known is None or answer["digest"] != known:
@@ -69,8 +71,7 @@ async def block(
         with suppress(asyncio.CancelledError):
             await watching
         after = await _metrics(client)
-    counts = (f"vpt_batch_rows_{name}" for name in ("count", "sum"))
-    passes, rows = (after.get(name, 0.0) - before.get(name, 0.0) for name in counts)
+    passes, rows = (after[f"vpt_batch_rows_{name}"] - before[f"vpt_batch_rows_{name}"] for name in ("count", "sum"))
     return {**found, "process": after.get("process_start_time_seconds"), "rows": rows / max(passes, 1)}
 
 
@@ -95,26 +96,30 @@ async def _one_after_another(
             found["statuses"][type(error).__name__] += 1
             continue
         seconds = time.perf_counter() - started
-        reply = response.json() if response.status_code == 200 else {}
-        verdict = judge(stock, task, picture, response.status_code, reply)
+        verdict = judge(stock, task, picture, response.status_code, _json(response))
         found["verdicts"][verdict] += 1
         found["statuses"][str(response.status_code)] += 1
         if verdict == "right":
             found["latencies"].append(round(seconds, 5))
 
 
+def _json(response: httpx.Response) -> Any:
+    """What a reply of 200 says; None where that is no JSON, and for every other status."""
+    with suppress(ValueError):
+        return response.json() if response.status_code == 200 else None
+    return None
+
+
 async def _watch(client: httpx.AsyncClient, found: dict[str, Any], told: Callable[[str], Any]) -> None:
     while True:
-        bytes_now = (await _metrics(client)).get("process_resident_memory_bytes")
-        found["resident"] += [] if bytes_now is None else [int(bytes_now)]
+        with suppress(httpx.HTTPError):  # a server that is too busy to tell is asked again
+            bytes_now = (await _metrics(client)).get("process_resident_memory_bytes")
+            found["resident"] += [] if bytes_now is None else [int(bytes_now)]
         told(", ".join(f"{number} {verdict}" for verdict, number in found["verdicts"].items()))
         await asyncio.sleep(EVERY)
 
 
 async def _metrics(client: httpx.AsyncClient) -> dict[str, float]:
-    """The server's own numbers that have no labels; none where it does not answer just now."""
-    try:
-        text = (await client.get("/metrics")).raise_for_status().text
-    except httpx.HTTPError:
-        return {}
+    """The server's own numbers that have no labels."""
+    text = (await client.get("/metrics")).raise_for_status().text
     return {name: float(value) for name, value in re.findall(r"^(\w+) (\S+)$", text, re.MULTILINE)}

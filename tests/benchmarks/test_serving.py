@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the server: pip install 'vpt[serve]'")
 pytest.importorskip("httpx", reason="needs httpx")
 
+import httpx
 from support.served import served
 
 import vpt
-from benchmarks.serving import execute, predictor, process
+from benchmarks.serving import clients, execute, predictor, process
 from benchmarks.serving.__main__ import main
 from benchmarks.serving.churn import Churn
 from benchmarks.serving.clients import block, judge
@@ -40,6 +42,7 @@ from vpt.serving.http import Follower, source_of
     [
         ({"what": "sever"}, "did you mean 'server'"),
         ({"clients": 0}, "clients: 0 given"),
+        ({"requests": 1}, "requests: 1 given"),
         ({"checkpoint": Path("w.safetensors")}, "'tiny' has random weights"),
     ],
 )
@@ -181,6 +184,22 @@ def test_requests_are_all_accounted_for_while_tasks_come_and_go(made: Stock) -> 
     assert (batched["ratios"]["single"]["ratio"], single["ratios"]) == (1, {})
     replies, *_ = tables({"server": [batched, single]})
     assert replies.lines[1][:3] == ["with batching", "240", str(batched["verdicts"]["right"])]
+
+
+def test_a_proxy_in_distress_is_counted_and_ends_nothing(made: Stock, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, replies = iter([200, 503]), iter([502, 200])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/metrics":
+            return httpx.Response(next(looks, 200), text="vpt_batch_rows_count 1\nvpt_batch_rows_sum 1\n")
+        return httpx.Response(next(replies), html="<h1>Bad gateway</h1>")
+
+    client = partial(httpx.AsyncClient, transport=httpx.MockTransport(answer))
+    monkeypatch.setattr(clients.httpx, "AsyncClient", client)
+    churn = Churn(made, 1.0, itertools.count())
+    found = asyncio.run(block("http://proxy", made, churn, 2, 1, 0, lambda text: None))
+    assert (found["verdicts"]["refused"], found["verdicts"]["wrong"]) == (1, 1)
+    assert next(looks, None) is None, "no look failed"
 
 
 def test_what_a_server_dies_of_is_said(tmp_path: Path) -> None:

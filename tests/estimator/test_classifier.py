@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from estimator.small import LABELS, classifier, pictures, tiny
+from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
@@ -71,7 +73,7 @@ def test_a_pickle_is_kilobytes_and_predicts_the_same_bits_on_a_backbone_read_ane
 
 
 def test_estimators_of_one_name_share_one_backbone() -> None:
-    table, labels = digits(10)
+    table, labels = digits(4)
     given = embedded(image_shape=(8, 8), value_range=(0, 16))
     taking_turns._named.cache_clear()
     for estimator in (clone(given), clone(given), clone(given).set_params(method="shallow")):
@@ -108,6 +110,27 @@ def test_an_error_in_training_frees_the_backbone_and_keeps_what_was_learned_befo
     assert np.array_equal(fitted.predict_proba(images), before)
 
 
+def test_a_table_that_is_refused_leaves_what_was_learned_before() -> None:
+    table = pictures().reshape(12, -1)
+    fitted = classifier(image_shape=(16, 16, 3)).fit(table, LABELS)
+    before = fitted.predict_proba(table)
+    with pytest.raises(OptionError, match="image_shape"):
+        fitted.fit(table[:, :300], LABELS)
+    assert np.array_equal(fitted.predict_proba(table), before)
+    assert not hasattr(fitted.fit(pictures(), LABELS), "n_features_in_")
+
+
+def test_new_weights_in_the_same_file_are_read(tmp_path: Path) -> None:
+    images, labels, file = pictures(2, (8, 8)), ["a", "b"], tmp_path / "weights.safetensors"
+    tensors = vpt.load_backbone("embedded").state_dict()
+    learned = []
+    for time, factor in enumerate((1.0, 2.0)):
+        save_file({name: tensor * factor for name, tensor in tensors.items()}, file)
+        os.utime(file, (time, time))
+        learned.append(embedded(checkpoint=file).fit(images, labels).predict_proba(images))
+    assert not np.array_equal(*learned)
+
+
 def test_the_same_seed_gives_the_same_bits_and_the_global_generators_stay() -> None:
     images = pictures()
     drawn = [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]
@@ -120,7 +143,7 @@ def test_the_same_seed_gives_the_same_bits_and_the_global_generators_stay() -> N
 
 def test_threads_take_turns_on_one_backbone() -> None:
     images, backbone = pictures(), tiny()
-    seeds = range(4)
+    seeds = range(3)
 
     def work(seed: int) -> np.ndarray:
         return classifier(backbone, random_state=seed).fit(images, LABELS).predict_proba(images)
@@ -192,6 +215,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "backbone": ({"backbone": 3}, "backbone is 3"),
     "its name": ({"backbone": "embeded"}, "did you mean 'embedded'"),
     "weights of a model": ({"checkpoint": "weights.pth"}, "checkpoint is 'weights.pth'"),
+    "no weights": ({"backbone": "embedded", "checkpoint": 3}, "checkpoint is 3"),
     "method": ({"method": "depe"}, "did you mean 'deep'"),
     "family": ({"method": "coop"}, "learns of class names"),
     "option": ({"options": {"lenght": 3}}, "'lenght' .did you mean 'length'"),

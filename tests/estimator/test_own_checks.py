@@ -28,7 +28,7 @@ def _in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @parametrize_with_checks([
     PromptClassifier(
-        "embedded", "linear", epochs=5, lr=0.1, batch_size=32, image_shape=(1, -1), value_range=(-20, 20)
+        "embedded", "linear", epochs=3, lr=0.2, batch_size=32, image_shape=(1, -1), value_range=(-20, 20)
     )
 ])  # fmt: skip
 def test_scikit_learns_checks(estimator: PromptClassifier, check: Any) -> None:

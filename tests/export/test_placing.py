@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support.matrix import small
 
+import vpt
 from vpt.errors import ArtifactError
+from vpt.export import to_program, to_timm
 from vpt.export.placing import placing
 
 
@@ -32,5 +37,24 @@ def test_where_no_file_can_be_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ArtifactError, match="is a folder"), placing(tmp_path):
         pass
-    with pytest.raises(ArtifactError, match="cannot be written"), placing(tmp_path / "file" / "a.onnx"):
-        pass
+    for unwritable in (tmp_path / "file" / "a.onnx", Path("/proc/a.onnx")):
+        with pytest.raises(ArtifactError, match="cannot be written"), placing(unwritable):
+            pass
+
+
+@pytest.fixture
+def _full() -> Iterator[None]:
+    """No file may become larger than 4096 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("_full")
+def test_where_there_is_no_room_nothing_is_left(tmp_path: Path) -> None:
+    model = vpt.tune(small("flexivit_base", depth=1), "shallow", num_classes=3, path="hooks")
+    for write, place in ((to_program, tmp_path / "a.pt2"), (to_timm, tmp_path)):
+        with pytest.raises(ArtifactError, match=r"cannot be written: .*large"):
+            write(model, place)
+    assert not list(tmp_path.iterdir())

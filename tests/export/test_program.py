@@ -14,7 +14,7 @@ from support.visual_towers import images_of, visual_clip
 
 import vpt
 from vpt.errors import ArtifactError, OptionError
-from vpt.export import to_program
+from vpt.export import to_program, to_timm
 from vpt.export.frozen import TOLERANCE, freeze
 from vpt.export.program import FACTS, trace
 
@@ -110,6 +110,11 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
     model = tuned("fused")
     with pytest.raises(OptionError, match="3 names; the model has 4"):
         to_program(model, tmp_path / "a.pt2", classes="abc")
+    with pytest.raises(OptionError, match="images of 32 x 48, which the model does not take"):
+        to_program(model, tmp_path / "a.pt2", preprocessing=vpt.Preprocessing((32, 48)))
+    for write in (to_program, to_timm):
+        with pytest.raises(OptionError, match=r"the model is a VisionTransformer; exported is what vpt\.tune"):
+            write(model.backbone, tmp_path / "a.pt2")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match=r"torch.bfloat16; .*model.float\(\)"):
         to_program(model.bfloat16(), tmp_path / "a.pt2")
     model.detach()

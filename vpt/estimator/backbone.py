@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ def borrowed(backbone: Any, checkpoint: Any, device: torch.device) -> Iterator[t
 
 def _found(backbone: Any, checkpoint: Any) -> tuple[nn.Module, Tokenizer | None]:
     if isinstance(backbone, str):
-        return _named(backbone, None if checkpoint is None else Path(checkpoint))
+        return _named(backbone, *_weights(checkpoint))
     if not isinstance(backbone, nn.Module):
         raise OptionError(f"backbone is {backbone!r}; accepted: a name that `vpt backbones` lists, or a stock model")
     if checkpoint is not None:
@@ -51,8 +52,23 @@ def _found(backbone: Any, checkpoint: Any) -> tuple[nn.Module, Tokenizer | None]
     return backbone, None
 
 
+def _weights(checkpoint: Any) -> tuple[Path | None, tuple[int, int] | None]:
+    """The file, and when it was written with how many bytes; None where there is none."""
+    if checkpoint is None:
+        return None, None
+    if not isinstance(checkpoint, str | os.PathLike):
+        raise OptionError(f"checkpoint is {checkpoint!r}; accepted: the path of a file, or None")
+    path = Path(checkpoint)
+    try:
+        found = path.stat()
+    except OSError:  # who reads it says what is wrong with it
+        return path, None
+    return path, (found.st_mtime_ns, found.st_size)
+
+
 @lru_cache(maxsize=KEPT)
-def _named(name: str, checkpoint: Path | None) -> tuple[nn.Module, Tokenizer | None]:
+def _named(name: str, checkpoint: Path | None, written: tuple[int, int] | None) -> tuple[nn.Module, Tokenizer | None]:
+    """The model of a name, read anew where its weights have been `written` since."""
     model = load_backbone(name, checkpoint=checkpoint)
     return model, load_tokenizer(name) if family_of(name) == "open_clip" else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -111,6 +112,14 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         `vpt.fit` raise; of tables and labels ValueError and TypeError, as scikit-learn does. What an earlier call
         learned is then kept.
         """
+        learner = copy.copy(self)
+        learner._learn(X, y)
+        self.__dict__ = learner.__dict__
+        return self
+
+    def _learn(self, X: Any, y: Any) -> None:  # noqa: N803
+        """`fit`, where an error leaves half of what is to be learned."""
+        self.__dict__.pop("n_features_in_", None)  # of an earlier table
         config = self._config()
         labels = validate_data(self, y=y)
         check_classification_targets(labels)
@@ -127,7 +136,6 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             finally:
                 model.detach()
         self.classes_, self.history_, self.task_ = classes, history, task
-        return self
 
     def _config(self) -> FitConfig:
         own = {name: getattr(self, name) for name in ("epochs", "batch_size", "lr", "weight_decay")}

@@ -57,8 +57,11 @@ def freeze(
 
     classes: names of the C classes in the order of the logits; by default those that a `TunedClip` knows.
     preprocessing: what the model was trained with; by default what its backbone declares.
-    Raises `OptionError` for another number of names, for half precision, and for a model that was detached.
+    Raises `OptionError` for another number of names, for half precision, for a model that was detached or was
+    never tuned, and for a preprocessing that makes images of a size which the model does not take.
     """
+    if not isinstance(model, Tuned | TunedClip):
+        raise OptionError(f"the model is a {type(model).__name__}; exported is what vpt.tune or vpt.load answers")
     model.trainable()  # which says so of a detached model
     if classes is not None and len(classes) != model.num_classes:
         raise OptionError(f"classes has {len(classes)} names; the model has {model.num_classes} classes")
@@ -69,8 +72,19 @@ def freeze(
     twin = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(max(BATCHES), 3, *preprocessing.size, dtype=dtype, generator=generator)
-    logits: Tensor = twin(images)
+    logits = _logits(twin, images)
     return Frozen(twin, images, logits, _facts(twin, logits, classes, preprocessing))
+
+
+def _logits(model: Tuned | TunedClip, images: Tensor) -> Tensor:
+    try:
+        logits: Tensor = model(images)
+    except Exception as error:  # whatever a backbone says of images of another size than its own
+        height, width = images.shape[2:]
+        raise OptionError(
+            f"preprocessing makes images of {height} x {width}, which the model does not take: {error}"
+        ) from error
+    return logits
 
 
 def _facts(

@@ -73,6 +73,8 @@ def _written(frozen: Frozen, opset: int | None) -> Any:
     except Exception as error:  # an operator or an opset that the exporter does not know
         reason = str(error).strip().split("\n")[0]
         raise OptionError(f"torch.onnx cannot write {frozen.model.method!r} with opset {opset}: {reason}") from error
+    if opset not in (None, got := written.model.opset_imports[""]):  # it has no way from the one to the other
+        raise OptionError(f"opset is {opset!r}; torch.onnx can write this model with {got}, and not with that")
     ClearMetadataAndDocStringPass()(written.model)
     written.model.metadata_props.update({key: _text(fact) for key, fact in frozen.facts.items()})
     return written

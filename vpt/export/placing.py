@@ -16,24 +16,29 @@ from vpt.training.files import sync_folder
 def placing(file: Path) -> Iterator[Path]:
     """A path, named as `file`, to write to, and to write beside; all that was written takes its place at the end.
 
-    `file` itself comes last. After an exception nothing has changed. Raises `ArtifactError` where `file` is a folder.
+    `file` itself comes last. After an exception nothing has changed. Raises `ArtifactError` where `file` is a folder,
+    and for every `OSError`, the caller's too: a place where nothing can be written, a full disk.
     """
-    if file.is_dir():
-        raise ArtifactError(f"{str(file)!r} is a folder; it would be replaced by a file")
     try:
+        if file.is_dir():
+            raise ArtifactError(f"{str(file)!r} is a folder; it would be replaced by a file")
         file.parent.mkdir(parents=True, exist_ok=True)
-        beside = TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent)
+        with TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
+            draft = Path(folder) / file.name
+            yield draft
+            _place(draft, file.parent)
     except OSError as error:
         raise ArtifactError(f"{str(file)!r} cannot be written: {error}") from error
-    with beside as folder:
-        draft = Path(folder) / file.name
-        yield draft
-        written = sorted(Path(folder).iterdir(), key=lambda path: path == draft)
-        for path in written:
-            _sync(path)
-        for path in written:
-            os.replace(path, file.parent / path.name)
-    sync_folder(file.parent)
+
+
+def _place(draft: Path, folder: Path) -> None:
+    """Move all that lies beside `draft` into `folder`, and it at the end."""
+    written = sorted(draft.parent.iterdir(), key=lambda path: path == draft)
+    for path in written:
+        _sync(path)
+    for path in written:
+        os.replace(path, folder / path.name)
+    sync_folder(folder)
 
 
 def check_suffix(file: Path, suffix: str) -> Path:

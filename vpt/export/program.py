@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,9 +39,10 @@ def to_program(
     file = check_suffix(Path(file), ".pt2")
     frozen = freeze(model, classes, preprocessing)
     facts = json.dumps(frozen.facts, indent=1)
-    program = trace(frozen)
+    whole = io.BytesIO()  # on a full disk torch's own writing of files ends the process
+    torch.export.save(trace(frozen), whole, extra_files={FACTS: facts})
     with placing(file) as draft:
-        torch.export.save(program, draft, extra_files={FACTS: facts})
+        draft.write_bytes(whole.getbuffer())
         facts_of(draft).write_text(facts + "\n")
         frozen.check(str(file), torch.export.load(draft).module())
     return file

@@ -45,7 +45,7 @@ def to_timm(
     logits are compared. Raises `OptionError` for what timm has no place for (deep prompts, heads of several layers) and
     for a name or arguments that make another model, `ArtifactError` where the logits differ.
     """
-    if not isinstance(model, Tuned):
+    if isinstance(model, TunedClip):
         raise refused(model, "its classes are texts")
     frozen = freeze(model, classes, preprocessing)
     architecture, given = _recipe(model, name, arguments or {})

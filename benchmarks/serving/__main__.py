@@ -8,14 +8,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Column, Table
-
 from benchmarks.serving import report
 from benchmarks.serving.execute import collect, execute
 from benchmarks.serving.settings import KINDS, QUICK, Settings
 from benchmarks.speed.report import PAGE
 from benchmarks.speed.settings import BACKBONES
+from benchmarks.speed.table import show
 from vpt.errors import VptError
 
 FIELDS = ("what", "backbone", "checkpoint", "rounds", "requests", "clients", "seed")
@@ -60,12 +58,7 @@ def main(given: list[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command goes on where it was")
-    for content in made:
-        columns = (Column(name, overflow="fold") for name in content.lines[0])
-        table = Table(*columns, title=content.title, caption=content.note)
-        for line in content.lines[1:]:
-            table.add_row(*line)
-        Console().print(table)
+    show(made)
     print(f"Page: {folder / PAGE}")
 
 

@@ -10,12 +10,10 @@ from typing import Any
 from benchmarks.serving.execute import Part
 from benchmarks.serving.figures import figures
 from benchmarks.serving.tables import tables
-from benchmarks.speed.machine import in_words
-from benchmarks.speed.report import MARKDOWN, PAGE, RESULTS, document, page
+from benchmarks.speed.report import MARKDOWN, PAGE, RESULTS, circumstances, document, page, read_results
 from benchmarks.speed.settings import BACKBONES
 from benchmarks.speed.table import Table
-from vpt.errors import OptionError
-from vpt.runs.record import read_json, write_json
+from vpt.runs.record import write_json
 from vpt.training.files import write_atomically
 
 TITLE = "Many tasks on one backbone"
@@ -35,9 +33,7 @@ def write_report(folder: Path) -> list[Table]:
 
     Raises `OptionError` where there is no `results.json`.
     """
-    results = read_json(folder / RESULTS)
-    if results is None:
-        raise OptionError(f"{folder} holds no {RESULTS}; accepted: the --out of an earlier command")
+    results = read_results(folder)
     made, about = tables(results["figures"]), in_sentences(results)
     write_atomically(folder / MARKDOWN, document(made, about, pictured=False, title=TITLE))
     write_atomically(folder / PAGE, page(made, about, None, title=TITLE))
@@ -46,15 +42,11 @@ def write_report(folder: Path) -> list[Table]:
 
 def in_sentences(results: Mapping[str, Any]) -> str:
     """What was measured, on what, and with which versions."""
-    versions, cases = results["versions"], {part["part"]: part["case"] for part in results["parts"]}
+    cases = {part["part"]: part["case"] for part in results["parts"]}
     alone = [case for name, case in cases.items() if name != "server"]
     what = [_predictor(alone[0])] if alone else []
     what += ["Server: the embedded backbone, 64 pixels, random tasks"] if "server" in cases else []
-    packages = ", ".join(f"{name} {versions[name]}" for name in ("vpt", "torch", "timm", "python"))
-    loads = [part["load"] for part in results["parts"] if part.get("load") is not None]
-    busy = f"Load average as measurements began: {min(loads):.1f} to {max(loads):.1f}. " if loads else ""
-    where = in_words(results["machine"])
-    return f"{'. '.join(what)}. {where}. {busy}{packages}. {results['date']}: {results['command']}"
+    return f"{'. '.join(what)}. {circumstances(results)}"
 
 
 def _predictor(case: Mapping[str, Any]) -> str:

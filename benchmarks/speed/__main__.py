@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Column, Table
 
 from benchmarks.speed import report
 from benchmarks.speed.execute import collect, execute
 from benchmarks.speed.plan import plan
 from benchmarks.speed.settings import BACKBONES, KINDS, PRECISIONS, QUICK, Settings
+from benchmarks.speed.table import show
 from vpt.errors import VptError
 
 
@@ -92,12 +92,7 @@ def main(given: list[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command goes on where it was")
-    for content in made:
-        columns = (Column(name, overflow="fold") for name in content.lines[0])
-        table = Table(*columns, title=content.title, caption=content.note)
-        for line in content.lines[1:]:
-            table.add_row(*line)
-        Console().print(table)
+    show(made)
     print(f"Page: {folder / report.PAGE}")
 
 

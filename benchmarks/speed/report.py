@@ -42,9 +42,7 @@ def write_report(folder: Path) -> list[Table]:
 
     Raises `OptionError` where there is no `results.json`.
     """
-    results = read_json(folder / RESULTS)
-    if results is None:
-        raise OptionError(f"{folder} holds no {RESULTS}; accepted: the --out of an earlier command")
+    results = read_results(folder)
     made, picture, about = tables(results["figures"]), chart(results["figures"]), in_sentences(results)
     write_atomically(folder / MARKDOWN, document(made, about, picture is not None))
     write_atomically(folder / PAGE, page(made, about, picture))
@@ -53,18 +51,31 @@ def write_report(folder: Path) -> list[Table]:
     return made
 
 
+def read_results(folder: Path) -> dict[str, Any]:
+    """What `results.json` holds. Raises `OptionError` where there is none."""
+    results = read_json(folder / RESULTS)
+    if results is None:
+        raise OptionError(f"{folder} holds no {RESULTS}; accepted: the --out of an earlier command")
+    return results
+
+
 def in_sentences(results: Mapping[str, Any]) -> str:
     """What was measured, on what, and with which versions."""
-    settings, versions = results["settings"], results["versions"]
+    settings = results["settings"]
     how = f"{settings['device']}, {settings['precision']}, {'compiled' if settings['compile'] else 'eager'}"
     measured = {"deep prompts in every block": results["backbones"], "text tower": results.get("towers", {})}
     named = {what: ", ".join(f"{name}: {model}" for name, model in of.items()) for what, of in measured.items() if of}
-    packages = ", ".join(f"{name} {versions[name]}" for name in ("vpt", "torch", "timm", "python"))
-    loads = [part["load"] for part in results["parts"] if part["load"] is not None]
-    busy = f"Load average as measurements began: {min(loads):.1f} to {max(loads):.1f}. " if loads else ""
-    where = in_words(results["machine"])
     what = f"Random weights; {'; '.join(f'{what} ({models})' for what, models in named.items())}"
-    return f"{what}; {how}. {where}. {busy}{packages}. {results['date']}: {results['command']}"
+    return f"{what}; {how}. {circumstances(results)}"
+
+
+def circumstances(results: Mapping[str, Any]) -> str:
+    """The machine, how busy it was, versions, date and command."""
+    versions, where = results["versions"], in_words(results["machine"])
+    packages = ", ".join(f"{name} {versions[name]}" for name in ("vpt", "torch", "timm", "python"))
+    loads = [part["load"] for part in results["parts"] if part.get("load") is not None]
+    busy = f"Load average as measurements began: {min(loads):.1f} to {max(loads):.1f}. " if loads else ""
+    return f"{where}. {busy}{packages}. {results['date']}: {results['command']}"
 
 
 def document(made: Sequence[Table], about: str, pictured: bool, title: str = TITLE) -> str:

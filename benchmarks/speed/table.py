@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,3 +34,17 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
     """A table's lines, its heading first, as Markdown."""
     rows = [" | ".join(line) for line in [lines[0], ["---"] * len(lines[0]), *lines[1:]]]
     return "\n".join(f"| {row} |" for row in rows) + "\n"
+
+
+def show(made: Iterable[Table]) -> None:
+    """The tables on the terminal."""
+    from rich.console import Console
+    from rich.table import Column
+    from rich.table import Table as Drawn
+
+    for content in made:
+        columns = (Column(name, overflow="fold") for name in content.lines[0])
+        drawn = Drawn(*columns, title=content.title, caption=content.note)
+        for line in content.lines[1:]:
+            drawn.add_row(*line)
+        Console().print(drawn)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.shared_tasks import assert_alike, assert_as_alone, noisy
+from support.shared_tasks import assert_alike, assert_as_alone, left, noisy
 from support.small_tokenizer import SmallTokenizer
 from support.tuned_clips import NAMES
 from support.visual_towers import visual_clip
@@ -50,13 +50,8 @@ def saved(clip: Any, number: int, folder: Path, x: Tensor) -> Tensor:
     if method.startswith("tip_adapter"):
         options = {"support_images": images(clip, 6, 9), "support_labels": [0, 1, 2, 0, 1, 2]}
     names = (NAMES * 2)[number % 4 : number % 4 + 3]
-    model = noisy(vpt.tune(clip, method, classnames=names, tokenizer=SmallTokenizer(), seed=number, **options), number)
-    try:
-        vpt.save(model, folder)
-        with torch.no_grad():
-            return model(x)
-    finally:
-        model.detach()
+    model = vpt.tune(clip, method, classnames=names, tokenizer=SmallTokenizer(), seed=number, **options)
+    return left(noisy(model, number), folder, x)
 
 
 @pytest.mark.parametrize("tower", TOWERS)

@@ -42,7 +42,11 @@ def noisy(model: Any, seed: int, size: float = 0.3) -> Any:
 def saved(backbone: nn.Module, kind: Kind, folder: Path, images: Tensor, seed: int = 0, **more: Any) -> Tensor:
     """Save a task of that kind into `folder`; answers with its logits `[B, C]` of `images`, and leaves nothing on."""
     method, options = kind
-    model = noisy(vpt.tune(backbone, method, seed=seed, **{**options, **more}), seed)
+    return left(noisy(vpt.tune(backbone, method, seed=seed, **{**options, **more}), seed), folder, images)
+
+
+def left(model: Any, folder: Path, images: Tensor) -> Tensor:
+    """Save the tuned model into `folder` and detach it; answers with its logits `[B, C]` of `images`."""
     try:
         vpt.save(model, folder)
         with torch.no_grad():
